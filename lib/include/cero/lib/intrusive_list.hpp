@@ -17,7 +17,8 @@ struct ListLink {
 template <typename T, ListLink T::*Member>
 class IntrusiveList {
 public:
-    IntrusiveList() noexcept { head_.prev = head_.next = &head_; }
+    /// Constant-initialisable, so a list may be a global without a constructor to run.
+    constexpr IntrusiveList() noexcept { head_.prev = head_.next = &head_; }
     IntrusiveList(const IntrusiveList&) = delete;
     IntrusiveList& operator=(const IntrusiveList&) = delete;
 
