@@ -7,10 +7,6 @@
 
 #include <cstdint>
 
-namespace cero::driver {
-class BlockDevice;
-}
-
 namespace kernel {
 
 /// `name` may hold slashes ("xen/privcmd"); it is copied. `context` becomes File::data before
@@ -19,11 +15,7 @@ Status register_char_device(const char* name, std::uint32_t major, std::uint32_t
                             void* context = nullptr, std::uint32_t permissions = 0600) noexcept;
 Status unregister_char_device(std::uint32_t major, std::uint32_t minor) noexcept;
 
-/// Publishes a disk as /dev/<name> and scans it for GPT and MBR partitions (/dev/<name>1 ...).
-/// Sleeps; call from a thread. drv's registry calls it for each block device.
-Status register_block_device_node(const char* name, cero::driver::BlockDevice& device) noexcept;
-/// The disk is gone: nodes vanish, later I/O gives Errno::nxio.
-void unregister_block_device_node(const char* name) noexcept;
+/// Disks need no call: what drivers add to drivers::BlockRegistry appears as /dev/<name> by itself.
 
 /// Misc major with minors handed out here, for drivers that do not care.
 inline constexpr std::uint32_t misc_major = 10;

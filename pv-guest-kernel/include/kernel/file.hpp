@@ -5,23 +5,17 @@
 #include <kernel/poll.hpp>
 #include <kernel/ref.hpp>
 #include <kernel/sync.hpp>
-
-#include <cero/lib/result.hpp>
+#include <kernel/types.hpp>
 
 #include <cstddef>
 #include <cstdint>
 
 namespace kernel {
 
-using cero::Errno;
-using cero::Result;
-using cero::Status;
-
 class Inode;
 class Dentry;
 class Mount;
-struct Page;
-class Vma;
+class Mappable;
 
 /// Flags of open(2); the values are the ABI's.
 namespace open_flag {
@@ -143,15 +137,8 @@ public:
     virtual Status allocate(File&, int /*mode*/, std::uint64_t, std::uint64_t) noexcept {
         return Errno::opnotsupp;
     }
-    /// Called once for each mmap of the file, before any fault. Devices map machine frames here;
-    /// page-backed files accept and answer get_page() later.
-    virtual Status mmap(File&, Vma&) noexcept { return Errno::nodev; }
-    /// The page that backs page `index` of the file, with a reference for the caller. With `write` the
-    /// page is about to be written through a shared mapping and counts as dirty from now on.
-    /// Beyond the end of the file: Errno::nxio (SIGBUS).
-    virtual Result<Page*> get_page(File&, std::uint64_t /*index*/, bool /*write*/) noexcept {
-        return Errno::nxio;
-    }
+    /// What mmap of the file maps (see kernel/mapping.hpp): the page cache of a file, or a device's own.
+    virtual Result<Mappable*> mappable(File&) noexcept { return Errno::nodev; }
     /// True when read and write use and move File::position.
     [[nodiscard]] virtual bool is_seekable(const File&) const noexcept { return false; }
 

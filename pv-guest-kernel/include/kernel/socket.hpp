@@ -4,16 +4,10 @@
 
 #include <cero/lib/result.hpp>
 
-namespace cero::driver {
-class NetDevice;
-}
-
 namespace kernel::net {
 
 /// Starts TCP/IP, the loopback interface and the network thread. Call once.
 cero::Status start() noexcept;
-/// Makes `device` an interface of the stack ("eth0" when `name` is null: the next free ethN).
-cero::Status attach(cero::driver::NetDevice& device, const char* name) noexcept;
-void detach(cero::driver::NetDevice& device) noexcept;
+/// Devices need no call: what drivers add to drivers::NetRegistry becomes an interface of that name.
 
 } // namespace kernel::net
