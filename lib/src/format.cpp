@@ -58,7 +58,10 @@ void put_number(Sink& sink, const Spec& spec, std::uint64_t value, bool negative
         digits[count++] = alphabet[value % base];
         value /= base;
     } while (value != 0);
-    const char* prefix = negative ? "-" : spec.plus ? "+" : (spec.alternate && base == 16) ? "0x" : "";
+    const char* prefix = negative                         ? "-"
+                         : spec.plus                      ? "+"
+                         : (spec.alternate && base == 16) ? "0x"
+                                                          : "";
     int prefix_length = 0;
     while (prefix[prefix_length] != '\0')
         ++prefix_length;
@@ -135,7 +138,8 @@ int vformat_to(char* out, std::size_t size, const char* format, va_list args) {
             const std::int64_t value = spec.longs != 0 ? va_arg(args, long) : va_arg(args, int);
             const bool negative = value < 0;
             put_number(sink, spec,
-                       negative ? 0 - static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value),
+                       negative ? 0 - static_cast<std::uint64_t>(value)
+                                : static_cast<std::uint64_t>(value),
                        negative, 10, false);
             break;
         }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* domctl: building and controlling domains, control domain only (numbers and layouts of Xen 4.17). */
+/* domctl: building and controlling domains, control domain only (numbers and layouts of Xen 4.17).
+ */
 #ifndef CERO_ABI_DOMCTL_H
 #define CERO_ABI_DOMCTL_H
 

@@ -49,7 +49,8 @@
 #define CERO_HYPERCALL_dm_op 41
 #define CERO_HYPERCALL_hypfs_op 42
 #define CERO_HYPERCALL_arch_0 48
-#define CERO_HYPERCALL_COUNT 64 /* size of the dispatch table; numbers at or above it are -ENOSYS */
+#define CERO_HYPERCALL_COUNT 64 /* size of the dispatch table; numbers at or above it are -ENOSYS  \
+                                 */
 
 /* multicall: array of these in rdi, count in rsi. args[5] is not used. */
 struct cero_multicall_entry {
@@ -131,7 +132,8 @@ CERO_ABI_SIZE(struct cero_feature_info, 8);
 #define CERO_INVALID_M2P_ENTRY (~0ull)
 #define CERO_INVALID_FRAME (~0ull)
 
-/* CPUID signature at leaf 0x40000000, and the forced-emulation prefix that precedes a cpuid instruction. */
+/* CPUID signature at leaf 0x40000000, and the forced-emulation prefix that precedes a cpuid
+ * instruction. */
 #define CERO_CPUID_SIGNATURE_EBX 0x566e6558u /* "XenV" */
 #define CERO_CPUID_SIGNATURE_ECX 0x65584d4du /* "MMXe" */
 #define CERO_CPUID_SIGNATURE_EDX 0x4d4d566eu /* "nVMM" */

@@ -5,8 +5,8 @@
 
 #include <cero/abi/types.h>
 
-/* mmu_update: array in rdi, count in rsi, pointer to uint32_t "done" in rdx (may be 0), domain in r10.
- * ptr[1:0] is the command, the rest a machine address. */
+/* mmu_update: array in rdi, count in rsi, pointer to uint32_t "done" in rdx (may be 0), domain in
+ * r10. ptr[1:0] is the command, the rest a machine address. */
 struct cero_mmu_update {
     uint64_t ptr;
     uint64_t val;
@@ -17,8 +17,8 @@ CERO_ABI_SIZE(struct cero_mmu_update, 16);
 #define CERO_MMU_PT_UPDATE_PRESERVE_AD 2
 #define CERO_MMU_PT_UPDATE_NO_TRANSLATE 3
 
-/* update_va_mapping flags: bits 1:0 the operation, the rest 0 (this CPU), 4 (all CPUs of the domain),
- * or a pointer to a uint64_t bitmap of vCPUs. */
+/* update_va_mapping flags: bits 1:0 the operation, the rest 0 (this CPU), 4 (all CPUs of the
+ * domain), or a pointer to a uint64_t bitmap of vCPUs. */
 #define CERO_UVMF_NONE 0ull
 #define CERO_UVMF_TLB_FLUSH 1ull
 #define CERO_UVMF_INVLPG 2ull

@@ -5,8 +5,9 @@
 
 #include <cero/abi/types.h>
 
-/* Time of a vCPU. `version` is odd while the hypervisor writes; readers retry when it was odd or changed.
- * ns = system_time + (((tsc - tsc_timestamp) << tsc_shift) * tsc_to_system_mul >> 32); a negative shift shifts right. */
+/* Time of a vCPU. `version` is odd while the hypervisor writes; readers retry when it was odd or
+ * changed. ns = system_time + (((tsc - tsc_timestamp) << tsc_shift) * tsc_to_system_mul >> 32); a
+ * negative shift shifts right. */
 struct cero_vcpu_time_info {
     uint32_t version;
     uint32_t pad0;

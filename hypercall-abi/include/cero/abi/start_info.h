@@ -31,16 +31,16 @@ struct cero_start_info {
             uint32_t pad;
         } domU;
         struct {
-            uint32_t info_off;  /* offset of the VGA console information in this page */
+            uint32_t info_off; /* offset of the VGA console information in this page */
             uint32_t info_size;
             uint64_t pad;
         } dom0;
     } console;
-    uint64_t pt_base;       /* virtual address of the initial level-4 table */
-    uint64_t nr_pt_frames;  /* frames of the initial page tables, contiguous from pt_base */
-    uint64_t mfn_list;      /* virtual address of the p2m list */
-    uint64_t mod_start;     /* virtual address or PFN of the initial ramdisk; 0 = none */
-    uint64_t mod_len;       /* bytes */
+    uint64_t pt_base;      /* virtual address of the initial level-4 table */
+    uint64_t nr_pt_frames; /* frames of the initial page tables, contiguous from pt_base */
+    uint64_t mfn_list;     /* virtual address of the p2m list */
+    uint64_t mod_start;    /* virtual address or PFN of the initial ramdisk; 0 = none */
+    uint64_t mod_len;      /* bytes */
     char cmd_line[CERO_MAX_GUEST_CMDLINE];
     uint64_t first_p2m_pfn; /* only when the p2m is mapped outside the initial mapping */
     uint64_t nr_p2m_frames;

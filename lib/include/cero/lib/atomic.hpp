@@ -15,7 +15,7 @@ enum class Order : int {
 };
 
 template <typename T>
-    requires std::is_trivially_copyable_v<T>
+requires std::is_trivially_copyable_v<T>
 class Atomic {
 public:
     constexpr Atomic() noexcept = default;

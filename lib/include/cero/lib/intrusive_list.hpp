@@ -73,8 +73,8 @@ private:
         // The offset of Member within T, computed on raw storage: offsetof for a pointer to member.
         alignas(T) static unsigned char storage[1];
         const auto* base = reinterpret_cast<const T*>(storage);
-        const auto offset = reinterpret_cast<const char*>(&(base->*Member)) -
-                            reinterpret_cast<const char*>(base);
+        const auto offset =
+            reinterpret_cast<const char*>(&(base->*Member)) - reinterpret_cast<const char*>(base);
         return reinterpret_cast<T*>(reinterpret_cast<char*>(link) - offset);
     }
     static void insert_link(ListLink& after, ListLink& link) noexcept {

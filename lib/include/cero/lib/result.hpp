@@ -19,9 +19,9 @@ class [[nodiscard]] Result {
 public:
     constexpr Result(Errno error) noexcept : error_{error} {} // NOLINT(google-explicit-constructor)
     template <typename U = T>
-        requires std::is_constructible_v<T, U&&> && (!std::is_same_v<std::remove_cvref_t<U>, Result>) &&
-                 (!std::is_same_v<std::remove_cvref_t<U>, Errno>)
-    constexpr Result(U&& value) noexcept : value_(std::forward<U>(value)) {} // NOLINT
+    requires std::is_constructible_v<T, U&&> &&(!std::is_same_v<std::remove_cvref_t<U>, Result>)&&(
+        !std::is_same_v<std::remove_cvref_t<U>, Errno>)constexpr Result(U&& value) noexcept
+        : value_(std::forward<U>(value)) {} // NOLINT
 
     constexpr Result(Result&& other) noexcept : error_{other.error_} {
         if (other.has_value())
@@ -78,7 +78,8 @@ using Status = Result<Unit>;
 
 } // namespace cero
 
-/// Evaluates a Result expression; yields its value, or returns its error from the enclosing function.
+/// Evaluates a Result expression; yields its value, or returns its error from the enclosing
+/// function.
 #define TRY(...)                                                                                   \
     __extension__({                                                                                \
         auto cero_try_result = (__VA_ARGS__);                                                      \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Strong: a distinct, zero-cost integer type per kind of number, so that two kinds cannot be swapped.
+// Strong: a distinct, zero-cost integer type per kind of number, so that two kinds cannot be
+// swapped.
 #pragma once
 
 #include <compare>

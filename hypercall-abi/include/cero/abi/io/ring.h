@@ -5,9 +5,9 @@
 
 #include <cero/abi/types.h>
 
-/* Indexes run freely modulo 2^32; the entry of index i is i & (entries - 1). Entries begin at byte 64.
- * A producer notifies iff (new - *_event) < (new - old), computed as uint32_t. A consumer that is about to
- * sleep sets *_event = consumed + 1, then looks once more. */
+/* Indexes run freely modulo 2^32; the entry of index i is i & (entries - 1). Entries begin at
+ * byte 64. A producer notifies iff (new - *_event) < (new - old), computed as uint32_t. A consumer
+ * that is about to sleep sets *_event = consumed + 1, then looks once more. */
 struct cero_ring_header {
     uint32_t req_prod;
     uint32_t req_event;
