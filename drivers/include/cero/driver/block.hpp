@@ -108,7 +108,6 @@ protected:
 
 private:
     friend class BlockRegistry;
-    friend struct BlockRegistryState;
     friend class BlockHandle;
     char name_[name_size]{};
     ListLink registry_link_{};
@@ -145,7 +144,6 @@ public:
     explicit operator bool() const noexcept { return device_ != nullptr; }
 
 private:
-    friend class BlockRegistry;
     BlockHandle(BlockDevice& device, BlockAccess access) noexcept
         : device_{&device}, access_{access} {}
     BlockDevice* device_{};

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Transaction: a private snapshot, a list of what it looked at, and a list of what it changed.
+#pragma once
+
+#include "store/tree.hpp"
+
+#include <set>
+
+namespace cero::store {
+
+/// Isolation by snapshot; at commit every node that was looked at or changed must be as it was when
+/// the transaction began, and then the changes are replayed on the live tree, all or none.
+class Transaction {
+public:
+    explicit Transaction(const Tree& live) : base_{live}, view_{live} {}
+
+    /// A bound on what one transaction may remember, against a guest that never commits.
+    static constexpr std::size_t operations_max = 2048;
+
+    [[nodiscard]] Result<const Node*> read(const Caller& caller, std::string_view path);
+    Status write(const Caller& caller, std::string_view path, std::string_view value,
+                 const TreeLimits& limits);
+    Status make(const Caller& caller, std::string_view path, const TreeLimits& limits);
+    Status remove(const Caller& caller, std::string_view path);
+    Status set_permissions(const Caller& caller, std::string_view path,
+                           const Permissions& permissions, const TreeLimits& limits);
+
+    /// Replays the changes on `live` and reports them; again when somebody else changed what this
+    /// transaction relies on. On any error `live` is untouched.
+    Status commit(Tree& live, const TreeLimits& limits, std::vector<Change>& changes) const;
+
+private:
+    struct Step {
+        enum class Kind { write, make, remove, set_permissions } kind;
+        Caller caller;
+        std::string path;
+        std::string value;
+        Permissions permissions;
+    };
+    Status touch(std::string_view path);
+
+    Tree base_;
+    Tree view_;
+    std::set<std::string, std::less<>> touched_;
+    std::vector<Step> steps_;
+};
+
+} // namespace cero::store
