@@ -108,6 +108,7 @@ protected:
 
 private:
     friend class BlockRegistry;
+    friend struct BlockRegistryState;
     friend class BlockHandle;
     char name_[name_size]{};
     ListLink registry_link_{};
@@ -144,6 +145,7 @@ public:
     explicit operator bool() const noexcept { return device_ != nullptr; }
 
 private:
+    friend class BlockRegistry;
     BlockHandle(BlockDevice& device, BlockAccess access) noexcept
         : device_{&device}, access_{access} {}
     BlockDevice* device_{};

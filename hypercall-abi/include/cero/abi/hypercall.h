@@ -49,8 +49,8 @@
 #define CERO_HYPERCALL_dm_op 41
 #define CERO_HYPERCALL_hypfs_op 42
 #define CERO_HYPERCALL_arch_0 48
-#define CERO_HYPERCALL_COUNT 64 /* size of the dispatch table; numbers at or above it are -ENOSYS  \
-                                 */
+/* Size of the dispatch table: numbers at or above it are -ENOSYS. */
+#define CERO_HYPERCALL_COUNT 64
 
 /* multicall: array of these in rdi, count in rsi. args[5] is not used. */
 struct cero_multicall_entry {

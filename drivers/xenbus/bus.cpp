@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Xenbus: enumeration of device directories by watch, creation and deletion of devices, their
+// states.
+#include "bus.hpp"
+
+#include <cero/abi/io/store.h>
+#include <kernel/boot.hpp>
+#include <kernel/initcall.hpp>
+#include <kernel/log.hpp>
+#include <kernel/sync.hpp>
+#include <kernel/thread.hpp>
+#include <kernel/time.hpp>
+
+#include <cstring>
+
+namespace drivers::xenbus {
+
+namespace {
+
+constexpr kernel::Nanoseconds boot_wait = 10 * kernel::ns_per_s;
+
+State to_state(std::uint64_t number) noexcept {
+    return number <= CERO_XENBUS_STATE_reconfigured ? static_cast<State>(number) : State::unknown;
+}
+
+} // namespace
+
+/// One of the two directories that hold device directories:
+/// front "device/<type>/<id>", back "backend/<type>/<domain>/<id>". Watch thread only.
+class Bus {
+public:
+    constexpr Bus(const char* root, End end, unsigned depth) noexcept
+        : root_{root}, end_{end}, depth_{depth} {}
+
+    void start() {
+        watch_.path = root_;
+        watch_.context = this;
+        watch_.fired = [](Watch& watch, const char* path) {
+            static_cast<Bus*>(watch.context)->changed(path);
+        };
+        if (!add_watch(watch_))
+            kernel::printk(kernel::Level::error, "xenbus: cannot watch %s\n", root_);
+    }
+    /// True when the first enumeration is over and every front found by it is connected or has
+    /// failed.
+    [[nodiscard]] bool is_settled() const noexcept { return enumerated_ && waiting_ == 0; }
+    void state_written(State state) noexcept {
+        if (waiting_ != 0 &&
+            (state == State::connected || state == State::closing || state == State::closed))
+            --waiting_;
+        settled_.wake_all();
+    }
+    [[nodiscard]] End end() const noexcept { return end_; }
+    kernel::WaitQueue settled_;
+
+private:
+    void changed(const char* path) {
+        // Cut the path after the device's own directory; a shorter one concerns many devices.
+        unsigned slashes = 0;
+        std::size_t length = 0;
+        for (; path[length] != '\0'; ++length)
+            if (path[length] == '/' && ++slashes > depth_)
+                break;
+        if (slashes < depth_)
+            return scan();
+        const NodePath node{"%.*s", static_cast<int>(length), path};
+        const bool is_own_directory = path[length] == '\0';
+        update(node, is_own_directory || std::strcmp(path + length, "/state") == 0);
+    }
+
+    /// Looks at everything: new directories and those gone.
+    void scan() {
+        for (Device* device = devices_.front(); device != nullptr;) {
+            Device* next = devices_.next(*device);
+            if (!exists(device->own()))
+                remove_device(*device);
+            device = next;
+        }
+        for (DriverType& type : types)
+            if (type.end == end_)
+                scan_below(NodePath{"%s/%s", root_, type.type}, 1);
+        if (!enumerated_) {
+            enumerated_ = true;
+            settled_.wake_all();
+        }
+    }
+    void scan_below(const NodePath& path, unsigned level) {
+        auto names = directory(path);
+        if (!names)
+            return;
+        for (const char* name = names->next(nullptr); name != nullptr; name = names->next(name)) {
+            const NodePath below{"%s/%s", path.c_str(), name};
+            if (level + 1 == depth_)
+                update(below, false);
+            else
+                scan_below(below, level + 1);
+        }
+    }
+
+    /// Creates the device of a directory that has one to be created; deletes one whose directory is
+    /// gone.
+    void update(const NodePath& node, bool may_be_gone) {
+        for (Device& device : devices_)
+            if (std::strcmp(device.own(), node) == 0) {
+                if (may_be_gone && !exists(node))
+                    remove_device(device);
+                return;
+            }
+        const auto number = read_number(NodePath{"%s/state", node.c_str()});
+        if (!number || to_state(*number) != State::initialising)
+            return;
+        const char* type_name = node.c_str() + strlen(root_) + 1;
+        for (DriverType& type : types) {
+            const std::size_t length = strlen(type.type);
+            if (type.end == end_ && std::strncmp(type_name, type.type, length) == 0 &&
+                type_name[length] == '/')
+                return create(type, node);
+        }
+    }
+
+    void create(DriverType& type, const NodePath& node) {
+        const bool front = end_ == End::front;
+        auto other = read(NodePath{"%s/%s", node.c_str(), front ? "backend" : "frontend"});
+        const auto other_id =
+            read_number(NodePath{"%s/%s", node.c_str(), front ? "backend-id" : "frontend-id"});
+        if (!other || !other_id || *other_id > 0xffff)
+            return; // not complete yet: the rest of the directory fires the watch again
+        std::uint64_t id = 0;
+        const char* last = node;
+        for (const char* at = node; *at != '\0'; ++at)
+            if (*at == '/')
+                last = at + 1;
+        for (const char* digit = last; *digit >= '0' && *digit <= '9'; ++digit)
+            id = id * 10 + static_cast<std::uint64_t>(*digit - '0');
+        const NodeInfo info{node, NodePath{"%s", other->c_str()},
+                            static_cast<kernel::DomainId>(*other_id), id};
+        Device* device = type.create(info);
+        if (device == nullptr) {
+            kernel::printk(kernel::Level::error, "xenbus: no memory for %s\n", node.c_str());
+            return;
+        }
+        device->type_ = &type;
+        device->bus_ = this;
+        devices_.push_back(*device);
+        if (front && !enumerated_)
+            ++waiting_;
+        const Status started = device->start();
+        if (!started)
+            return device->fail(started.error(), "cannot start");
+        device->watch_.path = device->other_state_path_;
+        device->watch_.context = device;
+        device->watch_.fired = Device::watch_fired;
+        const Status watched = add_watch(device->watch_);
+        if (!watched)
+            device->fail(watched.error(), "cannot watch the other end");
+    }
+
+    void remove_device(Device& device) {
+        kernel::printk(kernel::Level::debug, "xenbus: %s is gone\n", device.own());
+        remove_watch(device.watch_);
+        device.stop();
+        devices_.remove(device);
+        delete &device;
+    }
+
+public:
+    static constinit cero::IntrusiveList<DriverType, &DriverType::link> types;
+
+private:
+    const char* root_;
+    End end_;
+    unsigned depth_; ///< slashes in the path of a device's directory
+    Watch watch_{};
+    cero::IntrusiveList<Device, &Device::link_> devices_;
+    unsigned waiting_{};
+    bool enumerated_{};
+};
+
+constinit cero::IntrusiveList<DriverType, &DriverType::link> Bus::types;
+
+namespace {
+
+constinit Bus fronts{"device", End::front, 2};
+constinit Bus backs{"backend", End::back, 3};
+
+/// Watches start on a thread: in dom0 nobody answers before user space has started the store's
+/// daemon.
+void start_buses(void*) {
+    fronts.start();
+    if (kernel::is_initial_domain())
+        backs.start();
+}
+
+/// In a guest, disks and interfaces are there before /init runs.
+void start_bus() {
+    if (!has_store())
+        return;
+    if (!kernel::spawn_kernel_thread("xenbus", start_buses, nullptr))
+        kernel::panic("xenbus: no memory for a thread");
+    if (kernel::is_initial_domain())
+        return;
+    const bool settled = fronts.settled_.wait_until(kernel::monotonic_ns() + boot_wait,
+                                                    [] { return fronts.is_settled(); });
+    if (!settled)
+        kernel::printk(kernel::Level::warning, "xenbus: some devices do not connect; going on\n");
+}
+CERO_INITCALL(late, start_bus);
+
+} // namespace
+
+void register_driver(DriverType& type) noexcept {
+    Bus::types.push_back(type);
+}
+
+void Device::watch_fired(Watch& watch, const char*) {
+    auto& device = *static_cast<Device*>(watch.context);
+    const auto number = read_number(device.other_state_path_);
+    const State state = number ? to_state(*number) : State::unknown;
+    if (state == device.other_seen_)
+        return;
+    device.other_seen_ = state;
+    device.other_changed(state);
+}
+
+Status Device::set_state(State state) {
+    if (state == state_)
+        return {};
+    TRY(write_format(own_key("state"), no_transaction, "%u", static_cast<unsigned>(state)));
+    state_ = state;
+    bus_->state_written(state);
+    return {};
+}
+
+void Device::fail(Errno error, const char* what) {
+    kernel::printk(kernel::Level::error, "xenbus: %s: %s (errno %d)\n", own(), what,
+                   static_cast<int>(error));
+    static_cast<void>(
+        write_format(own_key("error"), no_transaction, "%d %s", static_cast<int>(error), what));
+    static_cast<void>(set_state(State::closing));
+}
+
+std::uint64_t Device::own_number(const char* key, std::uint64_t fallback) const {
+    return read_number(own_key(key)).value_or(fallback);
+}
+
+std::uint64_t Device::other_number(const char* key, std::uint64_t fallback) const {
+    return read_number(other_key(key)).value_or(fallback);
+}
+
+Status Device::write_own(const char* key, std::uint64_t value, Transaction transaction) {
+    return write_format(own_key(key), transaction, "%llu", static_cast<unsigned long long>(value));
+}
+
+} // namespace drivers::xenbus

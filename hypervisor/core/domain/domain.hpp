@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Domain: a virtual machine, its rights, its share, its life; and the table of all domains.
+#pragma once
+
+#include <cero/lib/atomic.hpp>
+#include <core/domain/rights.hpp>
+#include <core/domain/vcpu.hpp>
+#include <core/event/event_table.hpp>
+#include <core/frame/memory_account.hpp>
+#include <core/lock.hpp>
+#include <core/types.hpp>
+
+namespace cero {
+
+class GrantTable;
+struct PirqTable;
+
+/// alive -> dying (no new references to its resources) -> dead (resources gone, out of the table).
+enum class DomainLife : std::uint8_t { alive, dying, dead };
+
+/// Steps of the preemptible teardown, in order.
+enum class TeardownStep : std::uint8_t { stop, events, grants, memory, vcpus, done };
+
+struct Domain {
+    DomainId id{};
+    DomainSlot slot{};
+    bool is_control{}; ///< dom0
+    Atomic<DomainLife> life{DomainLife::alive};
+    Atomic<std::uint32_t> refs{1}; ///< the table holds one
+    Atomic<std::uint32_t> pause_count{};
+    bool paused_by_controller{};
+    Atomic<bool> shutting_down{}; ///< all vCPUs stop; the code tells why
+    std::uint32_t shutdown_code{};
+    TeardownStep teardown{TeardownStep::stop};
+    Spinlock<LockRank::domain> lock;
+
+    MemoryAccount memory;
+    cero_shared_info* shared_info{};
+    MachineFrame shared_info_frame{invalid_frame};
+    std::uint32_t vcpu_limit{};
+    Vcpu* vcpus[max_vcpus]{};
+
+    EventTable events;
+    Atomic<std::uint64_t> polling_vcpus{};           ///< vCPUs that sleep in SCHEDOP_poll
+    std::uint16_t global_virq_port[CERO_NR_VIRQS]{}; ///< 0 = not bound
+    GrantTable* grants{};
+    PirqTable* pirqs{};
+    Rights rights;
+
+    /// CPUs whose TLB may hold translations of this domain.
+    Atomic<std::uint64_t> dirty_cpus{};
+
+    std::uint8_t handle[16]{};
+    std::uint16_t weight{256};
+    std::uint16_t cap{}; ///< per cent of one CPU; 0 = none
+    std::uint32_t ssidref{};
+    std::uint32_t create_flags{};
+    std::int64_t time_offset_seconds{};
+    std::uint64_t vm_assist{};
+    std::uint64_t logged_missing{}; ///< hypercall numbers whose absence has been logged
+    Atomic<std::uint64_t> console_credit{};
+    char console_line[128]{};
+    std::uint32_t console_length{};
+
+    [[nodiscard]] bool is_dying() const noexcept {
+        return life.load(Order::acquire) != DomainLife::alive;
+    }
+    /// The vCPU of an id that exists, else null.
+    [[nodiscard]] Vcpu* vcpu(std::uint32_t number) const noexcept {
+        return number < max_vcpus ? vcpus[number] : nullptr;
+    }
+    /// Calls `visit(Vcpu&)` for each vCPU that exists.
+    template <typename Visit>
+    void for_each_vcpu(Visit&& visit) {
+        for (std::uint32_t n = 0; n < vcpu_limit; ++n)
+            if (vcpus[n] != nullptr)
+                visit(*vcpus[n]);
+    }
+    [[nodiscard]] CpuMask dirty_mask() const noexcept {
+        return CpuMask{dirty_cpus.load(Order::seq_cst)};
+    }
+
+    /// The guest is in a state that cannot be honoured: it stops with reason `crash`. Returns; a
+    /// vCPU of the domain that is the caller stops on its way out.
+    void crash(const char* format, ...) __attribute__((format(printf, 2, 3)));
+    /// Stops all vCPUs and tells the control domain. For the control domain itself: the machine's
+    /// power state changes.
+    void shut_down(std::uint32_t reason);
+};
+
+/// A counted reference to a domain.
+class DomainRef {
+public:
+    constexpr DomainRef() noexcept = default;
+    /// Adopts a reference that the caller has taken.
+    explicit DomainRef(Domain* domain) noexcept : domain_{domain} {}
+    DomainRef(DomainRef&& other) noexcept : domain_{other.domain_} { other.domain_ = nullptr; }
+    DomainRef& operator=(DomainRef&&) = delete;
+    DomainRef(const DomainRef&) = delete;
+    ~DomainRef() {
+        if (domain_ != nullptr)
+            release(*domain_);
+    }
+    explicit operator bool() const noexcept { return domain_ != nullptr; }
+    Domain& operator*() const noexcept { return *domain_; }
+    Domain* operator->() const noexcept { return domain_; }
+    [[nodiscard]] Domain* get() const noexcept { return domain_; }
+
+    static void acquire(Domain& domain) noexcept { domain.refs.fetch_add(1, Order::relaxed); }
+    /// Drops a reference; the last one frees the domain's memory.
+    static void release(Domain& domain) noexcept;
+
+private:
+    Domain* domain_{};
+};
+
+/// The domain with this id (CERO_DOMID_SELF is resolved against the current vCPU); empty if none.
+[[nodiscard]] DomainRef find_domain(DomainId id);
+/// The domain in a slot, as a frame records it; null if none. The caller holds something that keeps
+/// it alive (a frame of it, or the control lock).
+[[nodiscard]] Domain* domain_in_slot(DomainSlot slot) noexcept;
+/// The first domain, or null before it is built.
+[[nodiscard]] Domain* control_domain() noexcept;
+
+} // namespace cero

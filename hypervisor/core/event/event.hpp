@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Raising events: what the rest of the hypervisor calls.
+#pragma once
+
+#include <core/types.hpp>
+
+namespace cero::event {
+
+/// Raises the VIRQ of a vCPU if it is bound. From any context, no event lock held.
+void raise_virq(Vcpu& vcpu, std::uint32_t virq);
+/// Raises a global VIRQ of a domain if it is bound.
+void raise_global_virq(Domain& domain, std::uint32_t virq);
+/// Raises a global VIRQ at the domain that handles it (the control domain unless changed).
+void raise_host_virq(std::uint32_t virq);
+/// A physical interrupt arrived. False when the domain has not bound the pirq.
+bool raise_pirq(Domain& domain, Pirq pirq);
+/// Marks the vCPU pending and wakes it; its vcpu_info says which ports.
+void mark_pending(Vcpu& vcpu);
+
+/// Closes all ports; bounded work per call: restart when there is more to do.
+Status close_all(Domain& domain);
+/// Frees the memory of the table. All ports are closed.
+void destroy(Domain& domain);
+void dump(Domain& domain);
+
+} // namespace cero::event

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Spinlock with a rank. Interrupts are off in the hypervisor, so there is no irq-saving variant.
+#pragma once
+
+#include <cero/lib/atomic.hpp>
+
+#include <cstdint>
+
+namespace cero {
+
+namespace arch {
+/// Answers shootdowns and calls of other CPUs; a spinner with interrupts off would deadlock them.
+void service_remote_requests();
+void relax();
+} // namespace arch
+
+/// Locks are taken in ascending order. Two locks of one rank only where the name says how.
+enum class LockRank : std::uint8_t {
+    control, ///< domctl and the domain table: one control operation at a time
+    domain,  ///< one domain's settings (handle, vCPU bring-up)
+    paging,  ///< hv-mm: page-table updates
+    grant,   ///< hv-mm: grant tables; two of them by ascending slot
+    event,   ///< an event table; two of them by ascending slot
+    irq,     ///< pirq routing
+    sched,   ///< a run queue; two of them by ascending CPU
+    timer,   ///< a timer queue
+    frame,   ///< the frame allocator
+    console, ///< the console, taken last from anywhere
+    count
+};
+
+#ifdef CERO_CHECK_LOCKS
+void note_lock_taken(LockRank rank);
+void note_lock_released(LockRank rank);
+#else
+inline void note_lock_taken(LockRank) {}
+inline void note_lock_released(LockRank) {}
+#endif
+
+template <LockRank Rank>
+class Spinlock {
+public:
+    constexpr Spinlock() noexcept = default;
+    Spinlock(const Spinlock&) = delete;
+    Spinlock& operator=(const Spinlock&) = delete;
+
+    void lock() noexcept {
+        while (word_.exchange(1, Order::acquire) != 0)
+            [[unlikely]] wait();
+        note_lock_taken(Rank);
+    }
+    [[nodiscard]] bool try_lock() noexcept {
+        if (word_.exchange(1, Order::acquire) != 0)
+            return false;
+        note_lock_taken(Rank);
+        return true;
+    }
+    void unlock() noexcept {
+        note_lock_released(Rank);
+        word_.store(0, Order::release);
+    }
+    [[nodiscard]] bool is_locked() const noexcept { return word_.load(Order::relaxed) != 0; }
+
+private:
+    void wait() const noexcept {
+        while (is_locked()) {
+            arch::service_remote_requests();
+            arch::relax();
+        }
+    }
+    Atomic<std::uint32_t> word_;
+};
+
+template <typename Lock>
+class [[nodiscard]] LockGuard {
+public:
+    explicit LockGuard(Lock& lock) noexcept : lock_{lock} { lock_.lock(); }
+    ~LockGuard() { lock_.unlock(); }
+    LockGuard(const LockGuard&) = delete;
+    LockGuard& operator=(const LockGuard&) = delete;
+
+private:
+    Lock& lock_;
+};
+
+} // namespace cero

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Scheduler: weighted fair sharing of each CPU by virtual time, with balancing between CPUs.
+#pragma once
+
+#include <core/domain/vcpu.hpp>
+#include <core/types.hpp>
+
+namespace cero::sched {
+
+/// Makes this CPU schedulable; `idle` is its idle vCPU and becomes the current one.
+void start_cpu(CpuId cpu, Vcpu& idle);
+/// Picks who runs next on this CPU and switches to it. Called on the way out when a reschedule was
+/// asked for, and by the idle loop. Interrupts off, no lock held.
+void schedule();
+/// Gives a new vCPU a CPU. It does not run before it is woken.
+void insert(Vcpu& vcpu);
+/// Takes a vCPU that is paused for good out of the scheduler.
+void remove(Vcpu& vcpu);
+/// Queues the vCPU if nothing stops it, and preempts where it should. From any context.
+void wake(Vcpu& vcpu);
+/// Clears `blocked` (and `polling`) and wakes.
+void unblock(Vcpu& vcpu);
+/// After a flag or pause count was set: makes the vCPU leave its CPU soon.
+void stop(Vcpu& vcpu);
+/// stop(), then waits until its registers are in memory. Not for the current vCPU.
+void stop_and_wait(Vcpu& vcpu);
+/// The current vCPU goes behind those that wait.
+void yield();
+
+void pause(Vcpu& vcpu);
+void unpause(Vcpu& vcpu);
+void pause(Domain& domain);
+void pause_and_wait(Domain& domain);
+void unpause(Domain& domain);
+
+/// Allowed CPUs; moves the vCPU where it must. inval when none of them is online.
+Status set_affinity(Vcpu& vcpu, CpuMask cpus);
+/// Weight (1..65535) and cap (per cent of one CPU, 0 = none) of a domain.
+Status set_share(Domain& domain, std::uint16_t weight, std::uint16_t cap);
+/// Time that the vCPU ran, up to now.
+[[nodiscard]] Nanoseconds cpu_time(Vcpu& vcpu);
+[[nodiscard]] Nanoseconds idle_time(CpuId cpu);
+/// Writes the run queues to the log.
+void dump();
+
+} // namespace cero::sched
