@@ -61,6 +61,8 @@ struct Vcpu {
     /// Level-4 tables (each with a type reference); user_root may be invalid_frame.
     MachineFrame kernel_root{invalid_frame};
     MachineFrame user_root{invalid_frame};
+    MachineFrame unfinished_table{
+        invalid_frame}; ///< teardown that a preemption point stopped (hv-mm)
 
     Timer singleshot;
     Timer periodic;
