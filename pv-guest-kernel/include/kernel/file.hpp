@@ -141,6 +141,8 @@ public:
     virtual Result<Mappable*> mappable(File&) noexcept { return Errno::nodev; }
     /// True when read and write use and move File::position.
     [[nodiscard]] virtual bool is_seekable(const File&) const noexcept { return false; }
+    /// What fstat reports as mode of a file without an inode.
+    [[nodiscard]] virtual std::uint32_t anonymous_mode() const noexcept { return 0600; }
 
 protected:
     ~FileOps() = default;
@@ -190,8 +192,7 @@ public:
     Mutex position_lock;
     void* data{};          ///< of the ops
     const char* label{};   ///< for files without a name
-    int async_owner{};     ///< F_SETOWN
-    PollQueue* epoll_items{}; ///< unused here; reserved for nested epoll
+    int async_owner{};    ///< F_SETOWN
 
 private:
     File(FileOps& operations, Path place, Ref<Inode> node, std::uint32_t open_flags) noexcept;

@@ -142,6 +142,8 @@ public:
     virtual FileSystemStatistics statistics() noexcept = 0;
     virtual Status sync() noexcept { return {}; }
     virtual Status remount(std::uint32_t /*flags*/) noexcept { return {}; }
+    /// Open or mapped files remain although no name of theirs is in use.
+    [[nodiscard]] virtual bool is_busy() noexcept { return false; }
     /// Last mount is gone: write everything out. Afterwards only put() follows.
     virtual void shut_down() noexcept {}
     [[nodiscard]] bool is_read_only() const noexcept { return read_only; }
@@ -149,9 +151,11 @@ public:
     const char* type_name{};
     DeviceNumber device{}; ///< st_dev
     bool read_only{};
+    Ref<Dentry> root_dentry; ///< made by the first mount; given up before shut_down()
 
 protected:
     Superblock() noexcept;
+    ~Superblock() override;
 };
 
 /// What mount(2) finds by name.
