@@ -66,6 +66,8 @@ void BlockDevice::submit(BlockRequest& request) noexcept {
         return request.finish(Errno::rofs);
     if (request.op == BlockOp::discard && geometry_.max_discard_sectors == 0)
         return request.finish(Errno::opnotsupp);
+    if (request.op == BlockOp::discard && request.sector_count > geometry_.max_discard_sectors)
+        return request.finish(Errno::inval);
     if (request.segment_count > geometry_.max_segments ||
         ((request.op == BlockOp::read || request.op == BlockOp::write) &&
          request.segment_count == 0))

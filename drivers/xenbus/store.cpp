@@ -128,8 +128,7 @@ void dispatch_message() {
 
 /// Ends every exchange with an I/O error, for ever.
 void give_up(const char* why) {
-    kernel::printk(kernel::Level::error, "xenbus: no store any more: %s\n",
-                   why);
+    kernel::printk(kernel::Level::error, "xenbus: no store any more: %s\n", why);
     store.broken = true;
     store.ring_moved.wake_all();
     for (;;) {

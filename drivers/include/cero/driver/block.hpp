@@ -43,7 +43,9 @@ struct BlockRequest {
 
     BlockOp op{BlockOp::read};
     bool force_unit_access{}; ///< write: durable when completed
-    std::uint64_t sector{};   ///< first sector, in units of block_sector_size
+    /// First sector in units of block_sector_size. A partition shifts it in place: set it again
+    /// before the object is submitted once more.
+    std::uint64_t sector{};
     std::uint64_t
         sector_count{}; ///< length of the range; equals the sum of the segments for read/write
     BlockSegment* segments{};

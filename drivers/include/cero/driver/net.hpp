@@ -34,6 +34,13 @@ enum class Checksum : std::uint8_t {
 
 enum class Gso : std::uint8_t { none, tcp4, tcp6 };
 
+struct NetFeatures {
+    bool scatter_gather{}; ///< takes packets of several fragments
+    bool tx_checksum{};    ///< takes Checksum::partial
+    bool tso4{};           ///< takes Gso::tcp4
+    bool tso6{};
+};
+
 /// A run of bytes inside one page.
 struct PacketFragment {
     std::byte* data;
@@ -74,6 +81,9 @@ public:
     }
     /// Appends a fresh page of `length` bytes; null when memory or fragments are out.
     [[nodiscard]] std::byte* append_page(std::size_t length) noexcept;
+    /// Appends the inline data of an unshared packet of one fragment, which ceases to exist on its
+    /// own. Precondition: fragment_count < max_fragments.
+    void absorb(PacketBuffer& other) noexcept;
     /// Bytes free in front of the first fragment.
     [[nodiscard]] std::size_t headroom() const noexcept {
         return static_cast<std::size_t>(fragments[0].data -
@@ -111,18 +121,19 @@ static_assert(sizeof(PacketBuffer) <= PacketBuffer::header_size);
 
 using PacketList = IntrusiveList<PacketBuffer, &PacketBuffer::link>;
 
+/// Cuts a gso packet into segments of gso_size that stand on their own, with partial checksums.
+/// Consumes `packet`; what cannot be built for lack of memory is lost, as on a wire. Malformed:
+/// dropped.
+void segment_packet(PacketBuffer& packet, PacketList& segments) noexcept;
+/// Turns `packet` into what a device with `features` takes: segmented, checksummed, in one piece as
+/// needed. Consumes it and appends the results to `out`.
+void adapt_packet(PacketBuffer& packet, const NetFeatures& features, PacketList& out) noexcept;
 /// Computes a partial checksum in software: for devices and guests that cannot. False: malformed.
 bool complete_checksum(PacketBuffer& packet) noexcept;
 /// Derives checksum_start/offset of a frame that says "partial" without saying where (netif).
 /// False: malformed.
 bool locate_checksum(PacketBuffer& packet) noexcept;
 
-struct NetFeatures {
-    bool scatter_gather{}; ///< takes packets of several fragments
-    bool tx_checksum{};    ///< takes Checksum::partial
-    bool tso4{};           ///< takes Gso::tcp4
-    bool tso6{};
-};
 
 struct NetStatistics {
     std::uint64_t rx_packets{}, rx_bytes{}, rx_dropped{};
@@ -192,6 +203,7 @@ protected:
 
 private:
     friend class NetRegistry;
+    friend struct NetRegistryState;
     char name_[name_size]{};
     ListLink registry_link_{};
 };
@@ -220,5 +232,11 @@ public:
     [[nodiscard]] static NetDevice* at(std::size_t index) noexcept;
     static void listen(NetListener& listener);
 };
+
+/// Drivers announce NICs here. The switch, where one is linked in, takes them as uplinks; otherwise
+/// they become host interfaces. Thread context.
+void announce_nic(NetDevice& nic);
+/// One taker at most; set before NICs are announced.
+void set_nic_taker(void (*take)(NetDevice& nic)) noexcept;
 
 } // namespace drivers
