@@ -3,6 +3,7 @@
 #include <kernel/file.hpp>
 #include <kernel/vfs.hpp>
 
+#include "epoll.hpp"
 #include "file_locks.hpp"
 
 #include <new>
@@ -22,6 +23,8 @@ File::File(FileOps& operations, Path place, Ref<Inode> node, std::uint32_t open_
     : ops{&operations}, path{std::move(place)}, inode{std::move(node)}, flags{open_flags} {}
 
 File::~File() {
+    if (epoll_items != nullptr)
+        epoll::file_closing(*this);
     if (inode)
         file_locks::drop_open_file(*inode, *this);
     ops->release(*this);

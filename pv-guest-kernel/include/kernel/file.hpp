@@ -193,6 +193,7 @@ public:
     void* data{};          ///< of the ops
     const char* label{};   ///< for files without a name
     int async_owner{};    ///< F_SETOWN
+    void* epoll_items{};  ///< interests of epoll files in this one
 
 private:
     File(FileOps& operations, Path place, Ref<Inode> node, std::uint32_t open_flags) noexcept;

@@ -27,6 +27,10 @@ void signal_current(int signal) noexcept;
 [[nodiscard]] bool process_group_in_session(int process_group, int session) noexcept;
 [[nodiscard]] bool process_group_is_orphaned(int process_group) noexcept;
 
+/// ppoll and friends: blocks `mask` instead of the thread's own mask until this system call has returned
+/// (a handler that a signal runs meanwhile sees the own mask restored behind it).
+void set_temporary_signal_mask(std::uint64_t mask) noexcept;
+
 /// signalfd: takes one pending signal of the set off the current process; 0 if there is none.
 struct TakenSignal {
     int signal;
