@@ -48,6 +48,35 @@ constinit BlockRegistryState::Listeners BlockRegistryState::listeners;
 
 using State = BlockRegistryState;
 
+unsigned CompletionBatch::depth_ = 0;
+
+namespace {
+constinit IntrusiveList<BatchEnd, &BatchEnd::link> batch_ends;
+}
+
+CompletionBatch::~CompletionBatch() {
+    if (--depth_ != 0)
+        return;
+    for (;;) {
+        BatchEnd* end;
+        {
+            kernel::EventGuard masked;
+            end = batch_ends.pop_front();
+        }
+        if (end == nullptr)
+            return;
+        end->run(*end);
+    }
+}
+
+void CompletionBatch::at_end(BatchEnd& end) noexcept {
+    if (depth_ == 0)
+        return end.run(end);
+    kernel::EventGuard masked;
+    if (!end.link.is_linked())
+        batch_ends.push_back(end);
+}
+
 void BlockDevice::set_name(const char* name) noexcept {
     std::size_t i = 0;
     for (; i + 1 < name_size && name[i] != '\0'; ++i)
@@ -158,6 +187,12 @@ void BlockRegistry::remove(BlockDevice& device) {
     for (BlockListener& listener : State::listeners)
         listener.block_removed(device);
     BlockHandle call_reference{device, BlockAccess::read};
+}
+
+BlockHandle BlockRegistry::hold(BlockDevice& device) {
+    kernel::MutexGuard guard{State::lock};
+    ++device.handles_;
+    return BlockHandle{device, BlockAccess::read};
 }
 
 void BlockRegistry::changed(BlockDevice& device, const BlockGeometry& geometry) {

@@ -230,6 +230,7 @@ private:
             }
             kick();
         }
+        const CompletionBatch batch;
         while (BlockRequest* request = finished.pop_front())
             request->complete(*request);
     }

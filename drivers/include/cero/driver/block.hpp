@@ -64,6 +64,29 @@ struct BlockRequest {
 };
 using BlockRequestList = IntrusiveList<BlockRequest, &BlockRequest::link>;
 
+/// Work that a submitter wants to do once after a run of completions (unmap, notify) instead of
+/// once each.
+struct BatchEnd {
+    void (*run)(BatchEnd& self){};
+    ListLink link{};
+};
+
+/// A driver that completes several requests in a row holds one of these meanwhile. Event or thread
+/// context.
+class CompletionBatch {
+public:
+    CompletionBatch() noexcept { ++depth_; }
+    ~CompletionBatch();
+    CompletionBatch(const CompletionBatch&) = delete;
+    CompletionBatch& operator=(const CompletionBatch&) = delete;
+    /// Runs `end` when the current batch is over, or at once when there is none. No-op if it waits
+    /// already.
+    static void at_end(BatchEnd& end) noexcept;
+
+private:
+    static unsigned depth_;
+};
+
 struct BlockGeometry {
     std::uint64_t sectors{};                 ///< capacity in units of block_sector_size
     std::uint32_t logical_sector_size{512};  ///< smallest transfer and its alignment
@@ -173,6 +196,8 @@ public:
     /// taken.
     [[nodiscard]] static Status add(BlockDevice& device, BlockDevice* whole = nullptr,
                                     std::uint64_t first_sector = 0);
+    /// A handle on a device that the caller has at hand, without a claim.
+    [[nodiscard]] static BlockHandle hold(BlockDevice& device);
     /// Hides the device from new users; released() follows when the last handle closes.
     static void remove(BlockDevice& device);
     /// Announces new capacity or read-only state through remove/add callbacks to listeners.

@@ -134,7 +134,6 @@ bool complete_checksum(PacketBuffer& packet) noexcept;
 /// False: malformed.
 bool locate_checksum(PacketBuffer& packet) noexcept;
 
-
 struct NetStatistics {
     std::uint64_t rx_packets{}, rx_bytes{}, rx_dropped{};
     std::uint64_t tx_packets{}, tx_bytes{}, tx_dropped{};
