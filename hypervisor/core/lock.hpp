@@ -10,8 +10,8 @@ namespace cero {
 
 namespace arch {
 /// Answers shootdowns and calls of other CPUs; a spinner with interrupts off would deadlock them.
-void service_remote_requests();
-void relax();
+void service_remote_requests() noexcept;
+void relax() noexcept;
 } // namespace arch
 
 /// Locks are taken in ascending order. Two locks of one rank only where the name says how.

@@ -13,6 +13,7 @@ inline constexpr unsigned first_hypervisor_slot = 256;
 inline constexpr unsigned hypervisor_slot_count = 16;
 
 #ifdef CERO_HOST_TEST
+inline void flush_caches() noexcept {}
 /// tests/support/host_arch: one arena plays the machine's memory.
 extern unsigned char* host_memory;
 extern std::uint64_t* host_m2p;
@@ -28,6 +29,10 @@ inline std::uint64_t* m2p_table() noexcept {
     return host_m2p;
 }
 #else
+/// Writes back and invalidates this CPU's caches (for domains that drive devices).
+inline void flush_caches() noexcept {
+    __asm__ volatile("wbinvd" ::: "memory");
+}
 /// Precondition: the frame is RAM (frame_is_ram).
 inline void* direct_map(MachineFrame frame) noexcept {
     return reinterpret_cast<void*>(direct_map_base + (frame.raw() << page_shift));

@@ -34,7 +34,7 @@ struct SchedEntity {
 };
 
 struct Vcpu {
-    ArchVcpu arch; ///< first: entry code finds the registers here
+    arch::ArchVcpu arch; ///< first: entry code finds the registers here
 
     Domain* domain{};
     VcpuId id{};

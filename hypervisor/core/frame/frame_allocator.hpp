@@ -7,7 +7,7 @@
 
 namespace cero {
 
-inline constexpr unsigned max_order = 12;
+inline constexpr unsigned max_order = 12; ///< 16 MiB
 
 /// Boot only: declares [first, first + count) to be RAM that nobody uses. The words of all frames
 /// must have been set to slot_io or slot_hypervisor before. Frames of 64 GiB and above are ignored.
@@ -23,7 +23,7 @@ Result<FrameBlock> allocator_take(unsigned order, unsigned address_bits, bool ze
 /// Gives a block back; its contents count as dirty. No TLB may hold a translation to it.
 void allocator_give(MachineFrame first, unsigned order) noexcept;
 
-/// Zeroes one dirty block of at most `max_scrub_order`, if there is one; called by the idle loop.
+/// Zeroes one dirty block of a few pages, if there is one; called by the idle loop.
 /// Returns false when nothing is dirty.
 bool allocator_scrub_some() noexcept;
 

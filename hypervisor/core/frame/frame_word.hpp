@@ -92,6 +92,15 @@ public:
     [[nodiscard]] constexpr bool is_owned_by(DomainSlot slot) const noexcept {
         return (raw_ >> owner_shift) == slot.raw();
     }
+    /// Whether new references may be taken at all: an allocation, or a page shared by the
+    /// hypervisor.
+    [[nodiscard]] constexpr bool may_be_referenced() const noexcept {
+        return is(allocated) || type() == FrameType::shared;
+    }
+    /// What the bits above the counts are in an ordinary writable frame of `owner`.
+    static constexpr std::uint64_t writable_key(DomainSlot owner) noexcept {
+        return (owner_bits(owner) | allocated | type_bits(FrameType::writable)) >> type_shift;
+    }
     [[nodiscard]] constexpr FrameWord with(std::uint64_t bits) const noexcept {
         return FrameWord{raw_ | bits};
     }

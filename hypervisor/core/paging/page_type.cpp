@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Validation and teardown of page tables: the state machine behind FrameWord's table types.
+//
+//                     get: lock, validate                    all entries hold references
+//   idle (type, 0) ------------------------> locked (type, 1) ---------------> validated (type, n)
+//        ^  ^                                  |       ^   ^                            |
+//        |  +----------- content refused ------+       |   +--- last put: lock, drain --+
+//        |                        preemption point |   | get or drain: lock
+//        +--------- drained ---------------------- v   |
+//                                               partial (progress)
+// Locks are bits in the words. They are taken downwards by level only (l4 first), so spinning on
+// one cannot deadlock; whoever holds one never waits for a frame of the same or a higher level.
+#include <core/paging/page_type.hpp>
+
+#include <arch/api/cpu.hpp>
+#include <arch/api/tlb.hpp>
+#include <core/domain/domain.hpp>
+#include <core/paging/pte_rules.hpp>
+
+namespace cero {
+
+namespace {
+
+using Word = Atomic<std::uint64_t>;
+constexpr std::uint64_t both_refs = FrameWord::one_ref + FrameWord::one_type_ref;
+
+void spin() noexcept {
+    arch::service_remote_requests();
+    arch::relax();
+}
+
+/// True when the operation should stop here and go on later.
+bool should_stop() noexcept {
+    return arch::preemption_point();
+}
+
+/// Leaves the locked frame partial: its one type reference turns into the state's own.
+void become_partial(Word& word, unsigned progress) noexcept {
+    std::uint64_t seen = word.load(Order::relaxed);
+    while (!word.compare_exchange(seen,
+                                  FrameWord{seen}
+                                      .without(FrameWord::locked)
+                                      .with(FrameWord::partial)
+                                      .with_type_field(progress)
+                                      .raw(),
+                                  Order::release)) {
+    }
+}
+
+/// Leaves the locked frame idle, dropping the reference that the type came with.
+void become_idle(MachineFrame frame) noexcept {
+    const std::uint64_t amount = FrameWord::locked + both_refs;
+    if (frame_drop(frame, amount))
+        detail::free_frame(frame);
+}
+
+/// The slow part of l1_entry_get: I/O frames, and the reason for a refusal.
+[[gnu::noinline]] Status l1_entry_get_io(PageContext& context, MachineFrame frame) noexcept {
+    if (frame_look(frame).owner() != slot_io)
+        return Errno::inval;
+    if (context.frames != context.tables.slot && context.frames != slot_io)
+        return Errno::inval;
+    const Domain& domain = context.tables;
+    const bool allowed = (domain.is_control && arch::frame_is_guest_io(frame)) ||
+                         domain.rights.io_memory.contains(frame.raw(), frame.raw());
+    return allowed ? Status{} : Status{Errno::perm};
+}
+
+/// One direction of the walk over a level-2, 3 or 4 table: what an entry's frame needs.
+Status upper_entry_get(PageContext& context, Pte entry, FrameType level) noexcept {
+    if ((entry.raw() & upper_forbidden) != 0)
+        return Errno::inval;
+    return page_type_get(context, entry.frame(), one_below(level));
+}
+
+/// First present entry in [n, end), or end. Tables are mostly empty: four at a time.
+unsigned next_present(const TableEntries& entries, unsigned n, unsigned end) noexcept {
+    const auto at = [&](unsigned i) { return entries[i].load(Order::relaxed); };
+    while (n + 4 <= end && ((at(n) | at(n + 1) | at(n + 2) | at(n + 3)) & Pte::present) == 0)
+        n += 4;
+    while (n < end && (at(n) & Pte::present) == 0)
+        ++n;
+    return n;
+}
+/// One past the last present entry below `n`, or 0.
+unsigned last_present(const TableEntries& entries, unsigned n) noexcept {
+    const auto at = [&](unsigned i) { return entries[i].load(Order::relaxed); };
+    while (n >= 4 && ((at(n - 1) | at(n - 2) | at(n - 3) | at(n - 4)) & Pte::present) == 0)
+        n -= 4;
+    while (n > 0 && (at(n - 1) & Pte::present) == 0)
+        --n;
+    return n;
+}
+
+void drain_l1(PageContext& context, MachineFrame frame, unsigned progress) noexcept {
+    TableEntries& entries = table_entries(frame);
+    for (unsigned n = 0; (n = next_present(entries, n, progress)) < progress; ++n)
+        l1_entry_put(context, Pte{entries[n].load(Order::relaxed)});
+}
+
+enum class Preempt : bool { no, yes };
+Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noexcept;
+Status drain_locked(PageContext& context, MachineFrame frame, FrameType level, unsigned progress,
+                    Preempt preempt) noexcept;
+
+/// Finishes a child that a stopped teardown or validation left partial at this entry.
+Status drain_partial_child(PageContext& context, Pte entry, FrameType level,
+                           Preempt preempt) noexcept {
+    const MachineFrame child = entry.frame();
+    if (!entry.is_present() || !frame_exists(child))
+        return {};
+    Word& word = frame_word(child);
+    std::uint64_t seen = word.load(Order::relaxed);
+    for (;;) {
+        const FrameWord now{seen};
+        if (!now.is(FrameWord::partial) || now.type() != one_below(level) ||
+            !now.is_owned_by(context.tables.slot))
+            return {};
+        const FrameWord next =
+            now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1);
+        if (word.compare_exchange(seen, next.raw(), Order::acquire))
+            return drain_locked(context, child, now.type(), now.progress(), preempt);
+    }
+}
+
+/// Gives back what entries [0, progress) of a locked, no longer validated table hold, from the end;
+/// then leaves it idle. restart: left partial instead.
+Status drain_locked(PageContext& context, MachineFrame frame, FrameType level, unsigned progress,
+                    Preempt preempt) noexcept {
+    if (level == FrameType::l1) {
+        drain_l1(context, frame, progress);
+        become_idle(frame);
+        return {};
+    }
+    TableEntries& entries = table_entries(frame);
+    if (progress < entries_per_table && !(level == FrameType::l4 && is_hypervisor_slot(progress))) {
+        const Pte entry{entries[progress].load(Order::relaxed)};
+        if (!drain_partial_child(context, entry, level, preempt)) {
+            become_partial(frame_word(frame), progress);
+            return Errno::restart;
+        }
+    }
+    while ((progress = last_present(entries, progress)) > 0) {
+        if (level == FrameType::l4 && is_hypervisor_slot(progress - 1)) {
+            progress = first_hypervisor_slot;
+            continue;
+        }
+        const Pte entry{entries[--progress].load(Order::relaxed)};
+        const Status status = put_table(context, entry.frame(), preempt);
+        if (!status || (preempt == Preempt::yes && progress > 0 && should_stop())) {
+            become_partial(frame_word(frame), progress);
+            return Errno::restart;
+        }
+    }
+    become_idle(frame);
+    return {};
+}
+
+/// Drops a type reference of a table. restart: it was the last, and the table was left partial.
+Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noexcept {
+    Word& word = frame_word(frame);
+    std::uint64_t seen = word.load(Order::relaxed);
+    for (;;) {
+        const FrameWord now{seen};
+        if (now.type_refs() > 1) {
+            if (word.compare_exchange(seen, now.minus(both_refs).raw(), Order::release))
+                return {};
+            continue;
+        }
+        if (now.is(FrameWord::locked)) {
+            spin();
+            seen = word.load(Order::relaxed);
+            continue;
+        }
+        const FrameWord next = now.without(FrameWord::validated).with(FrameWord::locked);
+        if (word.compare_exchange(seen, next.raw(), Order::acq_rel))
+            return drain_locked(context, frame, now.type(), entries_per_table, preempt);
+    }
+}
+
+/// Level 1: not preemptible (512 entries). Yields the number of entries done; 512 is success.
+unsigned validate_l1(PageContext& context, MachineFrame frame, Errno& error) noexcept {
+    TableEntries& entries = table_entries(frame);
+    for (unsigned n = 0; (n = next_present(entries, n, entries_per_table)) < entries_per_table;
+         ++n) {
+        const Pte entry{entries[n].load(Order::relaxed)};
+        const Pte adjusted = adjust_l1(entry);
+        if (const Status status = l1_entry_get(context, adjusted); !status) [[unlikely]] {
+            error = status.error();
+            return n;
+        }
+        if (adjusted != entry)
+            entries[n].store(adjusted.raw(), Order::relaxed);
+    }
+    return entries_per_table;
+}
+
+/// Levels 2 to 4, from `progress` on. Yields the first entry that is not done; `error` says why.
+unsigned validate_upper(PageContext& context, MachineFrame frame, FrameType level,
+                        unsigned progress, Errno& error) noexcept {
+    TableEntries& entries = table_entries(frame);
+    for (unsigned n = progress;
+         (n = next_present(entries, n, entries_per_table)) < entries_per_table; ++n) {
+        if (level == FrameType::l4 && is_hypervisor_slot(n)) {
+            n = first_hypervisor_slot + hypervisor_slot_count - 1;
+            continue;
+        }
+        const Pte entry{entries[n].load(Order::relaxed)};
+        if (const Status status = upper_entry_get(context, entry, level); !status) {
+            error = status.error();
+            return n;
+        }
+        if (const Pte adjusted = adjust_upper(entry, level); adjusted != entry)
+            entries[n].store(adjusted.raw(), Order::relaxed);
+        if (n + 1 < entries_per_table && should_stop()) {
+            error = Errno::restart;
+            return n + 1;
+        }
+    }
+    if (level == FrameType::l4)
+        for (unsigned n = 0; n < hypervisor_slot_count; ++n)
+            entries[first_hypervisor_slot + n].store(arch::hypervisor_slots()[n], Order::relaxed);
+    return entries_per_table;
+}
+
+/// Validates a locked frame from `progress` on, and settles its state.
+Status validate_locked(PageContext& context, MachineFrame frame, FrameType level,
+                       unsigned progress) noexcept {
+    Word& word = frame_word(frame);
+    Errno error = Errno::ok;
+    const unsigned done = level == FrameType::l1
+                              ? validate_l1(context, frame, error)
+                              : validate_upper(context, frame, level, progress, error);
+    if (error == Errno::ok) [[likely]] {
+        word.fetch_add(FrameWord::validated - FrameWord::locked, Order::release);
+        return {};
+    }
+    if (error == Errno::restart) {
+        become_partial(word, done);
+        return Errno::restart;
+    }
+    // What was taken goes back before the refusal is told; a long way back may be left to
+    // finish_page_work().
+    Vcpu& current = context.current;
+    const bool may_stop = current.unfinished_table == invalid_frame;
+    if (!drain_locked(context, frame, level, done, may_stop ? Preempt::yes : Preempt::no))
+        current.unfinished_table = frame;
+    return error;
+}
+
+/// What to do about a frame that is not yet a validated table of the type.
+struct Claim {
+    FrameWord next;
+    unsigned progress;
+    bool flush;
+};
+Result<Claim> claim_for(FrameWord now, FrameType type) noexcept {
+    if (now.type() == type && now.is(FrameWord::partial))
+        return Claim{now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1),
+                     now.progress(), false};
+    if (now.type_refs() != 0 || now.is(FrameWord::locked))
+        return Errno::busy;
+    return Claim{
+        now.with_type(type).without(FrameWord::validated).with(FrameWord::locked).plus(both_refs),
+        0, now.type() == FrameType::writable};
+}
+
+} // namespace
+
+PageContext::PageContext(Vcpu& current_vcpu, Domain& tables_of, DomainSlot frames_of) noexcept
+    : current{current_vcpu}, tables{tables_of}, frames{frames_of} {}
+
+void PageContext::flush(Domain& domain) noexcept {
+    const CpuMask cpus = domain.dirty_mask();
+    if (cpus.empty())
+        return;
+    if (cpus == CpuMask::of(arch::this_cpu_id()))
+        local_flush_ = true;
+    else
+        arch::tlb_flush(cpus);
+}
+
+void PageContext::settle() noexcept {
+    if (!local_flush_)
+        return;
+    local_flush_ = false;
+    arch::tlb_flush_local();
+}
+
+Status l1_entry_get(PageContext& context, Pte entry) noexcept {
+    const MachineFrame frame = entry.frame();
+    const Status status = entry.is_writable() ? frame_get_writable(frame, context.frames)
+                                              : frame_get(frame, context.frames);
+    if (status || status.error() != Errno::inval) [[likely]]
+        return status;
+    return l1_entry_get_io(context, frame);
+}
+
+void l1_entry_put(PageContext& context, Pte entry) noexcept {
+    const MachineFrame frame = entry.frame();
+    const FrameWord word = frame_look(frame);
+    if (!word.is_owned_by(context.tables.slot)) [[unlikely]] {
+        if (word.owner() == slot_io)
+            return;
+        // A foreign frame: its owner's flush on freeing will not reach our TLBs.
+        context.flush_tables_domain();
+    }
+    if (entry.is_writable())
+        frame_put_writable(frame);
+    else
+        frame_put(frame);
+}
+
+Status page_type_get(PageContext& context, MachineFrame frame, FrameType type) noexcept {
+    if (!frame_exists(frame))
+        return Errno::inval;
+    Word& word = frame_word(frame);
+    std::uint64_t seen = word.load(Order::relaxed);
+    for (;;) {
+        const FrameWord now{seen};
+        if (!now.is_owned_by(context.tables.slot) || !now.is(FrameWord::allocated))
+            return Errno::inval;
+        if (now.type() == type && now.is(FrameWord::validated)) {
+            if (now.is_full())
+                return Errno::nomem;
+            if (word.compare_exchange(seen, now.plus(both_refs).raw(), Order::acquire))
+                return {};
+            continue;
+        }
+        if (now.type() == type && now.is(FrameWord::locked)) {
+            spin();
+            seen = word.load(Order::relaxed);
+            continue;
+        }
+        if (now.type() != type && now.is(FrameWord::partial)) {
+            // Left over from a table that its guest abandoned.
+            TRY(drain_partial(context, frame));
+            seen = word.load(Order::relaxed);
+            continue;
+        }
+        if (now.is_full())
+            return Errno::nomem;
+        const Claim claim = TRY(claim_for(now, type));
+        if (!word.compare_exchange(seen, claim.next.raw(), Order::acq_rel))
+            continue;
+        if (claim.flush)
+            context.flush_tables_domain();
+        return validate_locked(context, frame, type, claim.progress);
+    }
+}
+
+void page_type_put(PageContext& context, MachineFrame frame) noexcept {
+    Vcpu& current = context.current;
+    const bool may_stop = current.unfinished_table == invalid_frame;
+    if (!put_table(context, frame, may_stop ? Preempt::yes : Preempt::no))
+        current.unfinished_table = frame;
+}
+
+Status drain_partial(PageContext& context, MachineFrame frame) noexcept {
+    Word& word = frame_word(frame);
+    std::uint64_t seen = word.load(Order::relaxed);
+    for (;;) {
+        const FrameWord now{seen};
+        if (!now.is(FrameWord::partial) || !now.is_owned_by(context.tables.slot))
+            return {};
+        const FrameWord next =
+            now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1);
+        if (word.compare_exchange(seen, next.raw(), Order::acquire))
+            return drain_locked(context, frame, now.type(), now.progress(), Preempt::yes);
+    }
+}
+
+Status finish_page_work(Vcpu& current) noexcept {
+    if (current.unfinished_table == invalid_frame) [[likely]]
+        return {};
+    Domain* owner = domain_in_slot(frame_look(current.unfinished_table).owner());
+    if (owner != nullptr) {
+        PageContext context{current, *owner, owner->slot};
+        TRY(drain_partial(context, current.unfinished_table));
+    }
+    current.unfinished_table = invalid_frame;
+    return {};
+}
+
+Result<FrameType> lock_table(MachineFrame frame, DomainSlot owner) noexcept {
+    if (!frame_exists(frame))
+        return Errno::inval;
+    Word& word = frame_word(frame);
+    std::uint64_t seen = word.load(Order::relaxed);
+    for (;;) {
+        const FrameWord now{seen};
+        if (!now.is_owned_by(owner) || !is_table(now.type()))
+            return Errno::inval;
+        if (now.is(FrameWord::locked)) {
+            spin();
+            seen = word.load(Order::relaxed);
+            continue;
+        }
+        if (!now.is(FrameWord::validated))
+            return Errno::inval;
+        if (word.compare_exchange(seen, now.with(FrameWord::locked).raw(), Order::acquire))
+            return now.type();
+    }
+}
+
+void unlock_table(MachineFrame frame) noexcept {
+    frame_word(frame).fetch_sub(FrameWord::locked, Order::release);
+}
+
+} // namespace cero
