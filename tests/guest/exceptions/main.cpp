@@ -125,8 +125,8 @@ void faults_in_user_mode() {
                page_fault, 4);
     check_trap("user store to a read-only page", run_user(user_store, address(&read_only)),
                page_fault, 7);
-    check_trap("user load from the hypervisor", run_user(user_load, hypervisor_address), page_fault,
-               4);
+    check_trap("user load from the hypervisor", run_user(user_load, hypervisor_address),
+               page_fault);
     check_trap("user int3", run_user(user_int3, 0), breakpoint);
     check_trap("user cli", run_user(user_cli, 0), general_protection, 0);
     check_trap("user hlt", run_user(user_hlt, 0), general_protection, 0);

@@ -47,8 +47,8 @@ Word probe_after[7];
 }
 
 void guest::test_main() {
-    for (const unsigned number : {11u, 43u, 47u, 55u, 56u, 63u, 64u, 65u, 255u, 4096u,
-                                  0x7fffffffu, 0x80000000u, 0xffffffffu}) {
+    for (const unsigned number : {11u, 43u, 47u, 55u, 56u, 63u, 64u, 65u, 255u, 4096u, 0x7fffffffu,
+                                  0x80000000u, 0xffffffffu}) {
         const long result = hypercall(number);
         if (result != -CERO_ENOSYS)
             print("number 0x%x", number);
