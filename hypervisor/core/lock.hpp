@@ -16,16 +16,19 @@ void relax() noexcept;
 
 /// Locks are taken in ascending order. Two locks of one rank only where the name says how.
 enum class LockRank : std::uint8_t {
-    control, ///< domctl and the domain table: one control operation at a time
-    domain,  ///< one domain's settings (handle, vCPU bring-up)
-    paging,  ///< hv-mm: page-table updates
-    grant,   ///< hv-mm: grant tables; two of them by ascending slot
-    event,   ///< an event table; two of them by ascending slot
-    irq,     ///< pirq routing
-    sched,   ///< a run queue; two of them by ascending CPU
-    timer,   ///< a timer queue
-    frame,   ///< the frame allocator
-    console, ///< the console, taken last from anywhere
+    control,     ///< one domctl at a time
+    domain,      ///< one domain's settings (handle, vCPU bring-up)
+    paging,      ///< hv-mm: page-table updates
+    grant,       ///< hv-mm: grant tables; two of them by ascending slot
+    binding,     ///< connecting and closing interdomain event channels
+    event,       ///< an event table; two of them by ascending slot
+    irq,         ///< pirq routing
+    sched,       ///< a run queue; two of them by ascending CPU, or tried
+    timer,       ///< one timer
+    timer_queue, ///< the timers of a CPU
+    table,       ///< the domain table
+    frame,       ///< the frame allocator
+    console,     ///< the console, taken last from anywhere
     count
 };
 

@@ -9,13 +9,6 @@
 
 namespace cero {
 
-/// Dispatch table: CERO_HYPERCALL_COUNT rows, filled up with one that returns -ENOSYS. entry.S
-/// calls it with interrupts off; the result goes to rax. The row of `iret` is not called: entry.S
-/// has its own.
-using HypercallFunction = std::int64_t (*)(std::uint64_t, std::uint64_t, std::uint64_t,
-                                           std::uint64_t, std::uint64_t);
-extern "C" const HypercallFunction hypercall_table[];
-
 namespace core {
 
 /// Runs the softirqs whose bits are set (Softirq::schedule excepted).

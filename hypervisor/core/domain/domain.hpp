@@ -2,6 +2,7 @@
 // Domain: a virtual machine, its rights, its share, its life; and the table of all domains.
 #pragma once
 
+#include <cero/abi/trap.h>
 #include <cero/lib/atomic.hpp>
 #include <core/domain/rights.hpp>
 #include <core/domain/vcpu.hpp>
@@ -19,9 +20,10 @@ struct PirqTable;
 enum class DomainLife : std::uint8_t { alive, dying, dead };
 
 /// Steps of the preemptible teardown, in order.
-enum class TeardownStep : std::uint8_t { stop, events, grants, memory, vcpus, done };
+enum class TeardownStep : std::uint8_t { stop, events, grants, roots, memory, vcpus, done };
 
 struct Domain {
+    arch::ArchDomain arch{};
     DomainId id{};
     DomainSlot slot{};
     bool is_control{}; ///< dom0
@@ -32,6 +34,7 @@ struct Domain {
     Atomic<bool> shutting_down{}; ///< all vCPUs stop; the code tells why
     std::uint32_t shutdown_code{};
     TeardownStep teardown{TeardownStep::stop};
+    std::uint64_t teardown_cursor{};
     Spinlock<LockRank::domain> lock;
 
     MemoryAccount memory;
@@ -58,9 +61,10 @@ struct Domain {
     std::int64_t time_offset_seconds{};
     std::uint64_t vm_assist{};
     std::uint64_t logged_missing{}; ///< hypercall numbers whose absence has been logged
-    Atomic<std::uint64_t> console_credit{};
-    char console_line[128]{};
+    char console_line[120]{};       ///< what an unprivileged domain has written of the current line
     std::uint32_t console_length{};
+    std::uint32_t console_credit{};
+    std::uint64_t console_second{};
 
     [[nodiscard]] bool is_dying() const noexcept {
         return life.load(Order::acquire) != DomainLife::alive;
@@ -95,7 +99,12 @@ public:
     /// Adopts a reference that the caller has taken.
     explicit DomainRef(Domain* domain) noexcept : domain_{domain} {}
     DomainRef(DomainRef&& other) noexcept : domain_{other.domain_} { other.domain_ = nullptr; }
-    DomainRef& operator=(DomainRef&&) = delete;
+    DomainRef& operator=(DomainRef&& other) noexcept {
+        Domain* mine = domain_;
+        domain_ = other.domain_;
+        other.domain_ = mine; // released with `other`
+        return *this;
+    }
     DomainRef(const DomainRef&) = delete;
     ~DomainRef() {
         if (domain_ != nullptr)
@@ -114,12 +123,49 @@ private:
     Domain* domain_{};
 };
 
-/// The domain with this id (CERO_DOMID_SELF is resolved against the current vCPU); empty if none.
+/// The domain with this id (CERO_DOMID_SELF is the current vCPU's), dying ones too; empty if none.
 [[nodiscard]] DomainRef find_domain(DomainId id);
+/// The domain with the lowest id that is at least `id`.
+[[nodiscard]] DomainRef next_domain(DomainId id);
 /// The domain in a slot, as a frame records it; null if none. The caller holds something that keeps
-/// it alive (a frame of it, or the control lock).
+/// it alive (a frame of it, or a reference).
 [[nodiscard]] Domain* domain_in_slot(DomainSlot slot) noexcept;
 /// The first domain, or null before it is built.
 [[nodiscard]] Domain* control_domain() noexcept;
+/// Calls `visit(Domain&)` for each domain, ascending.
+template <typename Visit>
+void for_each_domain(Visit&& visit) {
+    std::uint16_t id = 0;
+    while (true) {
+        const DomainRef domain = next_domain(DomainId{id});
+        if (!domain)
+            return;
+        visit(*domain);
+        id = static_cast<std::uint16_t>(domain->id.raw() + 1);
+    }
+}
+
+/// A new domain, paused once by its controller, without vCPUs. exist: the id is taken; nomem;
+/// nospc: no slot is left. The caller owns nothing: the table holds it until destroy_domain().
+struct DomainSettings {
+    bool is_control{};
+    std::uint32_t vcpus{1};
+    std::uint32_t event_ports{CERO_EVTCHN_2L_PORTS};
+};
+Result<Domain*> create_domain(DomainId id, const DomainSettings& settings);
+/// A free domain id above those given before.
+[[nodiscard]] Result<DomainId> free_domain_id();
+/// Makes vCPUs 0 .. vcpu_limit - 1 exist. nomem leaves those that were made.
+Status create_vcpus(Domain& domain);
+/// Goes on tearing the domain down; restart: stopped at a preemption point. Ends with the domain
+/// out of the table; its memory goes with the last reference.
+Status destroy_domain(Vcpu& current, Domain& domain);
+/// An idle vCPU for a CPU, in the idle domain.
+Result<Vcpu*> create_idle_vcpu(CpuId cpu);
+/// Installs a context into a vCPU that does not run: registers, tables, descriptors. restart:
+/// stopped at a preemption point, call again with the same context.
+Status install_context(Vcpu& current, Vcpu& target, const cero_vcpu_guest_context& context);
+/// Boot, before CPUs start: gives every CPU its idle vCPU and run queue.
+Status init_domains();
 
 } // namespace cero

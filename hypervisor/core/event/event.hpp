@@ -14,6 +14,8 @@ void raise_global_virq(Domain& domain, std::uint32_t virq);
 void raise_host_virq(std::uint32_t virq);
 /// A physical interrupt arrived. False when the domain has not bound the pirq.
 bool raise_pirq(Domain& domain, Pirq pirq);
+/// The domain that gets a global VIRQ of the machine from now on. inval: not such a VIRQ.
+Status set_virq_handler(DomainId domain, std::uint32_t virq);
 /// Marks the vCPU pending and wakes it; its vcpu_info says which ports.
 void mark_pending(Vcpu& vcpu);
 

@@ -7,8 +7,8 @@
 
 namespace cero::sched {
 
-/// Makes this CPU schedulable; `idle` is its idle vCPU and becomes the current one.
-void start_cpu(CpuId cpu, Vcpu& idle);
+/// Makes a CPU schedulable; `idle` is its idle vCPU and the current one to begin with.
+void prepare_cpu(CpuId cpu, Vcpu& idle);
 /// Picks who runs next on this CPU and switches to it. Called on the way out when a reschedule was
 /// asked for, and by the idle loop. Interrupts off, no lock held.
 void schedule();
@@ -18,7 +18,7 @@ void insert(Vcpu& vcpu);
 void remove(Vcpu& vcpu);
 /// Queues the vCPU if nothing stops it, and preempts where it should. From any context.
 void wake(Vcpu& vcpu);
-/// Clears `blocked` (and `polling`) and wakes.
+/// Clears `blocked`, ends a poll, and wakes.
 void unblock(Vcpu& vcpu);
 /// After a flag or pause count was set: makes the vCPU leave its CPU soon.
 void stop(Vcpu& vcpu);

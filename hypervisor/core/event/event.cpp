@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Raising events: pending bit, mask, selector, upcall flag, kick.
+#include <core/event/event_internal.hpp>
+
+#include <arch/api/console.hpp>
+#include <arch/api/cpu.hpp>
+#include <core/domain/pirq.hpp>
+#include <core/frame/frame_table.hpp>
+#include <core/sched/scheduler.hpp>
+
+namespace cero::event {
+namespace {
+
+/// Sets the bit in memory that the guest shares; returns what it was.
+bool test_and_set(std::uint64_t& word, unsigned bit) noexcept {
+    const std::uint64_t mask = 1ull << bit;
+    return (__atomic_fetch_or(&word, mask, __ATOMIC_SEQ_CST) & mask) != 0;
+}
+bool test(const std::uint64_t& word, unsigned bit) noexcept {
+    return ((__atomic_load_n(&word, __ATOMIC_SEQ_CST) >> bit) & 1) != 0;
+}
+
+/// Wakes the vCPUs that sleep in SCHEDOP_poll for this port, or for several.
+void wake_pollers(Domain& domain, std::uint32_t port) {
+    std::uint64_t waiting = domain.polling_vcpus.load(Order::seq_cst);
+    for (; waiting != 0; waiting &= waiting - 1) {
+        const unsigned id = static_cast<unsigned>(__builtin_ctzll(waiting));
+        Vcpu& vcpu = *domain.vcpus[id];
+        if (vcpu.poll_port != 0 && vcpu.poll_port != port)
+            continue;
+        if ((domain.polling_vcpus.fetch_and(~(1ull << id), Order::seq_cst) >> id & 1) != 0)
+            sched::unblock(vcpu);
+    }
+}
+
+/// Handlers of VIRQs that concern the machine; null = the control domain.
+DomainId virq_handler[CERO_NR_VIRQS];
+
+} // namespace
+
+void mark_pending(Vcpu& vcpu) {
+    cero_vcpu_info* info = __atomic_load_n(&vcpu.arch.info, __ATOMIC_ACQUIRE);
+    if (__atomic_exchange_n(&info->evtchn_upcall_pending, 1, __ATOMIC_SEQ_CST) != 0)
+        return;
+    if (vcpu.is_blocked())
+        sched::unblock(vcpu);
+    else if (vcpu.is_running.load(Order::seq_cst) && &vcpu != &arch::current_vcpu())
+        arch::send_event_check(vcpu.last_cpu());
+}
+
+void signal(Domain& domain, std::uint32_t port, Vcpu& vcpu) {
+    cero_shared_info& shared = *domain.shared_info;
+    const unsigned word = port / 64;
+    if (test_and_set(shared.evtchn_pending[word], port % 64))
+        return;
+    if (!test(shared.evtchn_mask[word], port % 64)) {
+        cero_vcpu_info* info = __atomic_load_n(&vcpu.arch.info, __ATOMIC_ACQUIRE);
+        if (!test_and_set(info->evtchn_pending_sel, word))
+            mark_pending(vcpu);
+    }
+    if (domain.polling_vcpus.load(Order::seq_cst) != 0) [[unlikely]]
+        wake_pollers(domain, port);
+}
+
+void unmask(Domain& domain, std::uint32_t port, Vcpu& vcpu) {
+    cero_shared_info& shared = *domain.shared_info;
+    const unsigned word = port / 64;
+    const std::uint64_t bit = 1ull << (port % 64);
+    if ((__atomic_fetch_and(&shared.evtchn_mask[word], ~bit, __ATOMIC_SEQ_CST) & bit) == 0)
+        return;
+    if (!test(shared.evtchn_pending[word], port % 64))
+        return;
+    if (!test_and_set(vcpu.arch.info->evtchn_pending_sel, word))
+        mark_pending(vcpu);
+}
+
+bool is_pending(const Domain& domain, std::uint32_t port) noexcept {
+    return test(domain.shared_info->evtchn_pending[port / 64], port % 64);
+}
+
+void clear_pending(Domain& domain, std::uint32_t port) noexcept {
+    __atomic_fetch_and(&domain.shared_info->evtchn_pending[port / 64], ~(1ull << (port % 64)),
+                       __ATOMIC_SEQ_CST);
+}
+
+void raise_port(Domain& domain, std::uint32_t port) {
+    const EventChannel* channel = domain.events.find(EventPort{port});
+    if (channel == nullptr)
+        return;
+    Vcpu* vcpu = domain.vcpu(__atomic_load_n(&channel->vcpu, __ATOMIC_RELAXED));
+    if (vcpu != nullptr)
+        signal(domain, port, *vcpu);
+}
+
+int vcpu_virq_index(std::uint32_t virq) noexcept {
+    for (unsigned n = 0; n < sizeof(vcpu_virqs) / sizeof(vcpu_virqs[0]); ++n)
+        if (vcpu_virqs[n] == virq)
+            return static_cast<int>(n);
+    return -1;
+}
+
+void raise_virq(Vcpu& vcpu, std::uint32_t virq) {
+    const int index = vcpu_virq_index(virq);
+    if (index < 0)
+        return;
+    const std::uint32_t port = __atomic_load_n(&vcpu.virq_port[index], __ATOMIC_ACQUIRE);
+    if (port != 0)
+        signal(*vcpu.domain, port, vcpu);
+}
+
+void raise_global_virq(Domain& domain, std::uint32_t virq) {
+    const std::uint32_t port = __atomic_load_n(&domain.global_virq_port[virq], __ATOMIC_ACQUIRE);
+    if (port != 0)
+        raise_port(domain, port);
+}
+
+void raise_host_virq(std::uint32_t virq) {
+    if (virq_handler[virq].raw() != 0) {
+        const DomainRef handler = find_domain(virq_handler[virq]);
+        if (handler && !handler->is_dying()) {
+            raise_global_virq(*handler, virq);
+            return;
+        }
+    }
+    if (Domain* control = control_domain(); control != nullptr)
+        raise_global_virq(*control, virq);
+}
+
+Status set_virq_handler(DomainId domain, std::uint32_t virq) {
+    if (virq >= CERO_NR_VIRQS || vcpu_virq_index(virq) >= 0)
+        return Errno::inval;
+    virq_handler[virq] = domain;
+    return {};
+}
+
+bool raise_pirq(Domain& domain, Pirq number) {
+    PirqTable* table = domain.pirqs;
+    PirqEntry* entry = table == nullptr ? nullptr : table->find(number);
+    const std::uint32_t port = entry == nullptr ? 0 : entry->port.load(Order::acquire);
+    if (port == 0)
+        return false;
+    raise_port(domain, port);
+    return true;
+}
+
+void destroy(Domain& domain) {
+    for (EventChannel*& page : domain.events.pages) {
+        if (page != nullptr)
+            free_hypervisor_frame(arch::frame_of(page));
+        page = nullptr;
+    }
+}
+
+void dump(Domain& domain) {
+    static constexpr const char* names[] = {"closed", "reserved", "unbound", "interdomain",
+                                            "pirq",   "virq",     "ipi"};
+    for (std::uint32_t port = 1; port < domain.events.limit; ++port) {
+        const EventChannel* channel = domain.events.find(EventPort{port});
+        if (channel == nullptr || channel->state == ChannelState::closed)
+            continue;
+        const bool interdomain = channel->state == ChannelState::interdomain;
+        const unsigned peer =
+            interdomain ? channel->remote->id.raw() : static_cast<unsigned>(channel->remote_id);
+        const std::uint64_t mask = domain.shared_info->evtchn_mask[port / 64] >> (port % 64);
+        arch::log(arch::Level::info, "  port %4u: %-11s vcpu %u number %u peer d%u%s%s", port,
+                  names[static_cast<unsigned>(channel->state)], channel->vcpu, channel->number,
+                  peer, is_pending(domain, port) ? " pending" : "",
+                  (mask & 1) != 0 ? " masked" : "");
+    }
+}
+
+} // namespace cero::event

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// sched_op: yield, block, poll, shutdown, watchdogs.
+#include <core/hypercall/handlers.hpp>
+
+#include <arch/api/clock.hpp>
+#include <arch/api/cpu.hpp>
+#include <core/domain/domain.hpp>
+#include <core/event/event_internal.hpp>
+#include <core/sched/scheduler.hpp>
+
+namespace cero {
+namespace {
+
+constexpr std::uint32_t max_polled_ports = 128;
+
+bool has_event(const Vcpu& vcpu) noexcept {
+    const cero_vcpu_info& info = *vcpu.arch.info;
+    return __atomic_load_n(&info.evtchn_upcall_pending, __ATOMIC_SEQ_CST) != 0 &&
+           __atomic_load_n(&info.evtchn_upcall_mask, __ATOMIC_RELAXED) == 0;
+}
+
+/// Sleeps unless an event came before. Whoever signals one after the flag is set clears the flag.
+Status block(Vcpu& current) {
+    __atomic_store_n(&current.arch.info->evtchn_upcall_mask, std::uint8_t{0}, __ATOMIC_RELAXED);
+    current.flags.fetch_or(vcpu_flag::blocked, Order::seq_cst);
+    if (has_event(current) || (current.arch.exit_work & arch::exit_nmi) != 0) {
+        current.flags.fetch_and(~vcpu_flag::blocked, Order::relaxed);
+        return {};
+    }
+    arch::raise_softirq(arch::Softirq::schedule);
+    return {};
+}
+
+/// Undoes the preparation of a poll that does not sleep.
+void end_poll(Vcpu& current) {
+    current.domain->polling_vcpus.fetch_and(~(1ull << current.id.raw()), Order::relaxed);
+    current.flags.fetch_and(~vcpu_flag::blocked, Order::relaxed);
+}
+
+Status poll(Vcpu& current, std::uint64_t argument) {
+    const auto request = TRY(GuestPtr<cero_sched_poll>{argument}.read());
+    if (request.nr_ports > max_polled_ports)
+        return Errno::inval;
+    Domain& domain = *current.domain;
+    std::uint32_t ports[max_polled_ports];
+    const GuestSpan<cero_evtchn_port> span{GuestPtr<cero_evtchn_port>{request.ports},
+                                           request.nr_ports};
+    TRY(span.read_many(0, ports, request.nr_ports));
+    for (std::uint32_t n = 0; n < request.nr_ports; ++n)
+        if (domain.events.find(EventPort{ports[n]}) == nullptr)
+            return Errno::inval;
+
+    current.poll_port = request.nr_ports == 1 ? ports[0] : 0;
+    current.flags.fetch_or(vcpu_flag::blocked, Order::seq_cst);
+    domain.polling_vcpus.fetch_or(1ull << current.id.raw(), Order::seq_cst);
+    bool ready = has_event(current);
+    for (std::uint32_t n = 0; n < request.nr_ports && !ready; ++n)
+        ready = event::is_pending(domain, ports[n]);
+    if (ready || (request.timeout != 0 && request.timeout <= arch::system_time().raw())) {
+        end_poll(current);
+        return {};
+    }
+    if (request.timeout != 0)
+        set_timer(current.poll_timer, Nanoseconds{request.timeout});
+    else
+        stop_timer(current.poll_timer);
+    arch::raise_softirq(arch::Softirq::schedule);
+    return {};
+}
+
+Status shutdown(Vcpu& current, std::uint64_t argument) {
+    const auto request = TRY(GuestPtr<cero_sched_shutdown>{argument}.read());
+    if (request.reason > CERO_SHUTDOWN_soft_reset)
+        return Errno::inval;
+    if (request.reason == CERO_SHUTDOWN_crash)
+        current.domain->crash("its kernel asked for it");
+    current.domain->shut_down(request.reason);
+    return {};
+}
+
+Status remote_shutdown(Vcpu& current, std::uint64_t argument) {
+    const auto request = TRY(GuestPtr<cero_sched_remote_shutdown>{argument}.read());
+    if (!current.domain->is_control)
+        return Errno::perm;
+    const DomainRef domain = find_domain(DomainId{request.domain_id});
+    if (!domain)
+        return Errno::srch;
+    domain->shut_down(request.reason & 0xff);
+    return {};
+}
+
+Status pin_override(Vcpu& current, std::uint64_t argument) {
+    const auto request = TRY(GuestPtr<cero_sched_pin_override>{argument}.read());
+    if (!current.domain->is_control)
+        return Errno::perm;
+    if (request.pcpu < 0)
+        return sched::set_affinity(current, CpuMask::all());
+    if (static_cast<unsigned>(request.pcpu) >= max_cpus)
+        return Errno::inval;
+    return sched::set_affinity(current,
+                               CpuMask::of(CpuId{static_cast<std::uint32_t>(request.pcpu)}));
+}
+
+} // namespace
+
+Status sched_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
+    switch (command) {
+    case CERO_SCHEDOP_yield:
+        sched::yield();
+        return {};
+    case CERO_SCHEDOP_block:
+        return block(current);
+    case CERO_SCHEDOP_poll:
+        return poll(current, argument);
+    case CERO_SCHEDOP_shutdown:
+        return shutdown(current, argument);
+    case CERO_SCHEDOP_remote_shutdown:
+        return remote_shutdown(current, argument);
+    case CERO_SCHEDOP_shutdown_code: {
+        const auto request = TRY(GuestPtr<cero_sched_shutdown>{argument}.read());
+        LockGuard guard{current.domain->lock};
+        current.domain->shutdown_code = request.reason;
+        return {};
+    }
+    case CERO_SCHEDOP_pin_override:
+        return pin_override(current, argument);
+    default:
+        return Errno::nosys; // watchdog: guests then have none
+    }
+}
+
+} // namespace cero

@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Choosing who runs, switching, waking, pausing.
+#include <core/sched/scheduler.hpp>
+
+#include <arch/api/clock.hpp>
+#include <arch/api/console.hpp>
+#include <arch/api/context.hpp>
+#include <arch/api/cpu.hpp>
+#include <arch/api/hooks.hpp>
+#include <core/sched/run_queue.hpp>
+#include <core/time/guest_time.hpp>
+
+namespace cero {
+
+bool is_runnable(const Vcpu& vcpu) noexcept {
+    if ((vcpu.flags.load(Order::seq_cst) & vcpu_flag::stops) != 0 ||
+        vcpu.pause_count.load(Order::seq_cst) != 0)
+        return false;
+    const Domain& domain = *vcpu.domain;
+    return domain.pause_count.load(Order::seq_cst) == 0 &&
+           !domain.shutting_down.load(Order::seq_cst);
+}
+
+} // namespace cero
+
+namespace cero::sched {
+namespace {
+
+RunQueue queues[max_cpus];
+Atomic<std::uint64_t> idle_cpus;
+
+RunQueue& queue_of(CpuId cpu) noexcept {
+    return queues[cpu.raw() % max_cpus];
+}
+
+/// The vCPU's queue, locked.
+RunQueue& lock_queue(const Vcpu& vcpu) noexcept {
+    for (;;) {
+        const CpuId cpu = vcpu.last_cpu();
+        RunQueue& queue = queue_of(cpu);
+        queue.lock.lock();
+        if (vcpu.last_cpu() == cpu)
+            return queue;
+        queue.lock.unlock();
+    }
+}
+
+void reschedule(CpuId cpu) {
+    if (cpu == arch::this_cpu_id())
+        arch::raise_softirq(arch::Softirq::schedule);
+    else
+        arch::send_reschedule(cpu);
+}
+
+std::uint32_t stopped_state(const Vcpu& vcpu) noexcept {
+    if (is_runnable(vcpu))
+        return CERO_RUNSTATE_runnable;
+    return vcpu.is_blocked() && !vcpu.is_down() ? CERO_RUNSTATE_blocked : CERO_RUNSTATE_offline;
+}
+
+/// Where a vCPU that becomes runnable goes: its last CPU if that is idle, else any idle one, else
+/// the last one if allowed, else the allowed one where fewest wait.
+CpuId place(const Vcpu& vcpu) noexcept {
+    const CpuMask allowed = vcpu.affinity & arch::online_cpus();
+    const CpuId last = vcpu.last_cpu();
+    const CpuMask idle = allowed & CpuMask{idle_cpus.load(Order::relaxed)};
+    if (idle.contains(last) || allowed.empty())
+        return last;
+    if (!idle.empty())
+        return idle.first();
+    if (allowed.contains(last))
+        return last;
+    CpuId best = allowed.first();
+    allowed.for_each([&](CpuId cpu) {
+        if (queue_of(cpu).length.load(Order::relaxed) < queue_of(best).length.load(Order::relaxed))
+            best = cpu;
+    });
+    return best;
+}
+
+bool is_over_cap(const Vcpu& vcpu) noexcept {
+    return !vcpu.is_idle && vcpu.domain->cap != 0 && vcpu.sched.budget <= 0;
+}
+
+/// Whether `vcpu`, which waits, should take the CPU from the one that runs.
+bool preempts(const Vcpu& vcpu, const RunQueue& queue, std::uint64_t now) noexcept {
+    const Vcpu& running = *queue.current;
+    if (running.is_idle)
+        return true;
+    const std::uint64_t ran = now > running.sched.started ? now - running.sched.started : 0;
+    return vcpu.sched.virtual_time + granularity_ns <
+           running.sched.virtual_time + weighted(ran, *running.domain);
+}
+
+/// Takes the vCPU that is furthest behind from another queue, if it is behind `limit`. Only tries
+/// the other lock: two CPUs may look at each other at once.
+Vcpu* pull(CpuId cpu, std::uint64_t limit) {
+    Vcpu* taken = nullptr;
+    const CpuMask others = arch::online_cpus() & ~CpuMask::of(cpu);
+    others.for_each([&](CpuId from) {
+        RunQueue& queue = queue_of(from);
+        if (taken != nullptr || queue.front_time.load(Order::relaxed) >= limit ||
+            !queue.lock.try_lock())
+            return;
+        for (Vcpu* at = queue.waiting.front(); at != nullptr; at = queue.waiting.next(*at)) {
+            if (at->sched.virtual_time >= limit)
+                break;
+            if (!at->affinity.contains(cpu) || at->on_cpu.load(Order::acquire) || !is_runnable(*at))
+                continue;
+            queue.dequeue(*at);
+            at->cpu.store(cpu.raw(), Order::relaxed);
+            taken = at;
+            break;
+        }
+        queue.lock.unlock();
+    });
+    return taken;
+}
+
+/// Chooses the next vCPU; `keep` tells whether the current one may go on. Queue lock held.
+Vcpu& pick(RunQueue& queue, CpuId cpu, bool keep) {
+    Vcpu* const running = queue.current;
+    Vcpu* next = queue.waiting.front();
+    while (next != nullptr && !is_runnable(*next)) { // stopped while it waited
+        queue.dequeue(*next);
+        next = queue.waiting.front();
+    }
+    std::uint64_t own = next == nullptr ? no_time : next->sched.virtual_time;
+    if (keep && !(running->sched.yielded && next != nullptr) &&
+        own >= running->sched.virtual_time - (running->sched.virtual_time > granularity_ns
+                                                  ? granularity_ns
+                                                  : running->sched.virtual_time)) {
+        next = running;
+        own = running->sched.virtual_time;
+    }
+    const std::uint64_t limit = own == no_time       ? no_time
+                                : own > pull_lead_ns ? own - pull_lead_ns
+                                                     : 0;
+    if (Vcpu* pulled = pull(cpu, limit); pulled != nullptr)
+        return *pulled; // `next`, if it waited here, goes on waiting
+    if (next == nullptr)
+        return *queue.idle;
+    if (next != running)
+        queue.dequeue(*next);
+    return *next;
+}
+
+/// Arms the tick for the end of the slice, or of the cap's period.
+void arm_tick(RunQueue& queue, const Vcpu& vcpu, std::uint64_t now, std::uint64_t unpark_at) {
+    std::uint64_t at = unpark_at;
+    if (!vcpu.is_idle) {
+        std::uint64_t slice = slice_ns;
+        if (vcpu.domain->cap != 0 && vcpu.sched.budget < static_cast<std::int64_t>(slice))
+            slice = vcpu.sched.budget > 100'000 ? static_cast<std::uint64_t>(vcpu.sched.budget)
+                                                : 100'000;
+        if (now + slice < at)
+            at = now + slice;
+    }
+    if (at == no_time)
+        return;
+    if (queue.tick.is_armed() && queue.tick.deadline().raw() > now &&
+        queue.tick.deadline().raw() <= at)
+        return;
+    set_timer(queue.tick, Nanoseconds{at});
+}
+
+void on_tick(Timer&) {
+    arch::raise_softirq(arch::Softirq::schedule);
+}
+
+/// Does what makes `to` the running vCPU. Queue lock held.
+void start(RunQueue& queue, Vcpu& to, CpuId cpu, std::uint64_t now) {
+    queue.current = &to;
+    to.sched.started = now;
+    to.is_running.store(true, Order::seq_cst);
+    to.on_cpu.store(true, Order::relaxed);
+    if (to.is_idle) {
+        idle_cpus.fetch_or(CpuMask::of(cpu).raw(), Order::relaxed);
+        return;
+    }
+    idle_cpus.fetch_and(~CpuMask::of(cpu).raw(), Order::relaxed);
+    change_runstate(to, CERO_RUNSTATE_running, Nanoseconds{now});
+}
+
+} // namespace
+
+void prepare_cpu(CpuId cpu, Vcpu& idle) {
+    RunQueue& queue = queue_of(cpu);
+    idle.cpu.store(cpu.raw(), Order::relaxed);
+    idle.is_running.store(true, Order::relaxed);
+    idle.on_cpu.store(true, Order::relaxed);
+    queue.idle = queue.current = &idle;
+    queue.tick.bind(&on_tick, &queue);
+    idle_cpus.fetch_or(CpuMask::of(cpu).raw(), Order::relaxed);
+}
+
+void schedule() {
+    const CpuId cpu = arch::this_cpu_id();
+    RunQueue& queue = queue_of(cpu);
+    const std::uint64_t now = arch::system_time().raw();
+    queue.lock.lock();
+    Vcpu& from = *queue.current;
+    queue.account(from, now);
+    const std::uint64_t unpark_at = queue.unpark(now);
+    const bool runnable = !from.is_idle && is_runnable(from);
+    const bool over_cap = runnable && is_over_cap(from);
+    const bool keep = runnable && !over_cap && from.affinity.contains(cpu);
+    Vcpu& to = pick(queue, cpu, keep);
+    from.sched.yielded = false;
+    if (&to == &from) {
+        arm_tick(queue, to, now, unpark_at);
+        queue.lock.unlock();
+        return;
+    }
+    std::uint64_t period_end = unpark_at;
+    if (keep) {
+        queue.enqueue(from);
+    } else if (over_cap) {
+        queue.parked.push_back(from);
+        from.sched.queued = from.sched.parked = true;
+        period_end = (now / cap_period_ns + 1) * cap_period_ns;
+    }
+    if (!from.is_idle)
+        change_runstate(from, stopped_state(from), Nanoseconds{now});
+    from.is_running.store(false, Order::seq_cst);
+    start(queue, to, cpu, now);
+    arm_tick(queue, to, now, period_end);
+    queue.lock.unlock();
+
+    if (from.runstate_area.raw() != 0 && !from.arch.user_mode)
+        publish_areas(from); // its address space is still the one loaded
+    if (to.runstate_area.raw() != 0)
+        to.arch.exit_work |= arch::exit_time_areas;
+    arch::context_switch(from, to);
+    from.on_cpu.store(false, Order::release);
+    // It may have been woken, or sent to another CPU, while nobody else could take it.
+    if (!keep && !from.is_idle && is_runnable(from))
+        wake(from);
+    // Somebody waits here while another CPU has nothing to do: that one pulls.
+    const CpuMask others = CpuMask{idle_cpus.load(Order::relaxed)} & ~CpuMask::of(cpu);
+    if (!others.empty() && queue.length.load(Order::relaxed) != 0)
+        reschedule(others.first());
+}
+
+void insert(Vcpu& vcpu) {
+    const CpuMask allowed = vcpu.affinity & arch::online_cpus();
+    CpuId best = allowed.first();
+    allowed.for_each([&](CpuId cpu) {
+        if (queue_of(cpu).length.load(Order::relaxed) < queue_of(best).length.load(Order::relaxed))
+            best = cpu;
+    });
+    vcpu.cpu.store(best.raw(), Order::relaxed);
+    vcpu.sched.virtual_time = queue_of(best).floor;
+    vcpu.runstate.state = CERO_RUNSTATE_offline;
+    vcpu.runstate.state_entry_time = arch::system_time().raw();
+}
+
+void remove(Vcpu& vcpu) {
+    RunQueue& queue = lock_queue(vcpu);
+    if (vcpu.sched.queued)
+        queue.dequeue(vcpu);
+    queue.lock.unlock();
+}
+
+void wake(Vcpu& vcpu) {
+    RunQueue* queue = &lock_queue(vcpu);
+    if (!vcpu.on_cpu.load(Order::acquire) && !vcpu.sched.queued) {
+        const CpuId target = place(vcpu);
+        if (target != vcpu.last_cpu()) {
+            vcpu.cpu.store(target.raw(), Order::relaxed);
+            queue->lock.unlock();
+            queue = &lock_queue(vcpu);
+        }
+    }
+    const std::uint64_t now = arch::system_time().raw();
+    const CpuId cpu = vcpu.last_cpu();
+    bool kick = false;
+    if (is_runnable(vcpu) && !vcpu.sched.queued && !vcpu.is_running.load(Order::relaxed)) {
+        if (vcpu.runstate.state != CERO_RUNSTATE_runnable)
+            change_runstate(vcpu, CERO_RUNSTATE_runnable, Nanoseconds{now});
+        const std::uint64_t least = queue->floor > wake_bonus_ns ? queue->floor - wake_bonus_ns : 0;
+        if (vcpu.sched.virtual_time < least)
+            vcpu.sched.virtual_time = least;
+        queue->enqueue(vcpu);
+        kick = preempts(vcpu, *queue, now);
+        if (kick) // so that the next one to wake looks elsewhere
+            idle_cpus.fetch_and(~CpuMask::of(cpu).raw(), Order::relaxed);
+    }
+    queue->lock.unlock();
+    if (kick)
+        reschedule(cpu);
+}
+
+void unblock(Vcpu& vcpu) {
+    if ((vcpu.flags.fetch_and(~vcpu_flag::blocked, Order::seq_cst) & vcpu_flag::blocked) == 0)
+        return;
+    vcpu.domain->polling_vcpus.fetch_and(~(1ull << vcpu.id.raw()), Order::relaxed);
+    wake(vcpu);
+}
+
+void stop(Vcpu& vcpu) {
+    RunQueue& queue = lock_queue(vcpu);
+    if (vcpu.sched.queued) {
+        queue.dequeue(vcpu);
+        change_runstate(vcpu, stopped_state(vcpu), arch::system_time());
+    } else if (!vcpu.is_running.load(Order::relaxed)) {
+        change_runstate(vcpu, stopped_state(vcpu), arch::system_time());
+    }
+    const bool running = vcpu.is_running.load(Order::relaxed);
+    queue.lock.unlock();
+    if (running)
+        reschedule(vcpu.last_cpu());
+}
+
+void stop_and_wait(Vcpu& vcpu) {
+    stop(vcpu);
+    if (&vcpu == &arch::current_vcpu())
+        return;
+    while (vcpu.on_cpu.load(Order::acquire)) {
+        arch::service_remote_requests();
+        arch::relax();
+    }
+}
+
+void yield() {
+    Vcpu& vcpu = arch::current_vcpu();
+    if (queue_of(arch::this_cpu_id()).length.load(Order::relaxed) == 0)
+        return;
+    vcpu.sched.yielded = true;
+    arch::raise_softirq(arch::Softirq::schedule);
+}
+
+void pause(Vcpu& vcpu) {
+    vcpu.pause_count.fetch_add(1, Order::seq_cst);
+    stop_and_wait(vcpu);
+}
+
+void unpause(Vcpu& vcpu) {
+    if (vcpu.pause_count.fetch_sub(1, Order::seq_cst) == 1)
+        wake(vcpu);
+}
+
+void pause(Domain& domain) {
+    domain.pause_count.fetch_add(1, Order::seq_cst);
+    domain.for_each_vcpu([](Vcpu& vcpu) { stop(vcpu); });
+}
+
+void pause_and_wait(Domain& domain) {
+    domain.pause_count.fetch_add(1, Order::seq_cst);
+    domain.for_each_vcpu([](Vcpu& vcpu) { stop_and_wait(vcpu); });
+}
+
+void unpause(Domain& domain) {
+    if (domain.pause_count.fetch_sub(1, Order::seq_cst) == 1)
+        domain.for_each_vcpu([](Vcpu& vcpu) { wake(vcpu); });
+}
+
+Status set_affinity(Vcpu& vcpu, CpuMask cpus) {
+    if ((cpus & arch::online_cpus()).empty())
+        return Errno::inval;
+    RunQueue& queue = lock_queue(vcpu);
+    vcpu.affinity = cpus;
+    const CpuId cpu = vcpu.last_cpu();
+    const bool misplaced = !cpus.contains(cpu);
+    const bool running = vcpu.is_running.load(Order::relaxed);
+    if (misplaced && vcpu.sched.queued)
+        queue.dequeue(vcpu);
+    queue.lock.unlock();
+    if (misplaced && running)
+        reschedule(cpu);
+    else if (misplaced)
+        wake(vcpu);
+    return {};
+}
+
+Status set_share(Domain& domain, std::uint16_t weight, std::uint16_t cap) {
+    if (weight == 0)
+        return Errno::inval;
+    domain.weight = weight;
+    domain.cap = cap;
+    domain.for_each_vcpu([](Vcpu& vcpu) {
+        if (vcpu.is_running.load(Order::relaxed))
+            reschedule(vcpu.last_cpu());
+    });
+    return {};
+}
+
+Nanoseconds cpu_time(Vcpu& vcpu) {
+    RunQueue& queue = lock_queue(vcpu);
+    std::uint64_t time = vcpu.runstate.time[CERO_RUNSTATE_running];
+    if (vcpu.runstate.state == CERO_RUNSTATE_running)
+        time += arch::system_time().raw() - vcpu.runstate.state_entry_time;
+    queue.lock.unlock();
+    return Nanoseconds{time};
+}
+
+Nanoseconds idle_time(CpuId cpu) {
+    RunQueue& queue = queue_of(cpu);
+    LockGuard guard{queue.lock};
+    std::uint64_t time = queue.idle_ns;
+    if (queue.current != nullptr && queue.current->is_idle)
+        time += arch::system_time().raw() - queue.current->sched.started;
+    return Nanoseconds{time};
+}
+
+void dump() {
+    arch::online_cpus().for_each([](CpuId cpu) {
+        RunQueue& queue = queue_of(cpu);
+        LockGuard guard{queue.lock};
+        const Vcpu& vcpu = *queue.current;
+        arch::log(arch::Level::info, "cpu %u: runs d%uv%u, floor %lu, %u wait", cpu.raw(),
+                  vcpu.domain->id.raw(), vcpu.id.raw(), queue.floor,
+                  queue.length.load(Order::relaxed));
+        for (Vcpu* at = queue.waiting.front(); at != nullptr; at = queue.waiting.next(*at))
+            arch::log(arch::Level::info, "  waits d%uv%u at %lu", at->domain->id.raw(),
+                      at->id.raw(), at->sched.virtual_time);
+    });
+}
+
+} // namespace cero::sched
