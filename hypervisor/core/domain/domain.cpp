@@ -13,6 +13,7 @@
 #include <core/domain/domain_internal.hpp>
 #include <core/domain/pirq.hpp>
 #include <core/event/event.hpp>
+#include <core/frame/frame_allocator.hpp>
 #include <core/frame/frame_table.hpp>
 #include <core/grant/grant_table.hpp>
 #include <core/paging/mmu_ops.hpp>
@@ -44,7 +45,6 @@ Status furnish(Domain& domain) {
 }
 
 void unfurnish(Domain& domain) {
-    GrantTable::destroy(domain);
     const MachineFrame frame = domain.shared_info_frame;
     domain.shared_info = &no_shared_info;
     domain.shared_info_frame = invalid_frame;
@@ -72,11 +72,22 @@ void unfurnish(Domain& domain) {
 } // namespace
 
 Result<void*> allocate_object(std::size_t bytes) {
-    return arch::direct_map(TRY(allocate_hypervisor_frames(order_of(bytes))));
+    const unsigned order = order_of(bytes);
+    if (order == 0)
+        return arch::direct_map(TRY(allocate_hypervisor_frame()));
+    const FrameBlock block = TRY(allocator_take(order, 0, true));
+    for (std::uint64_t n = 0; n < (1ull << order); ++n)
+        frame_word(block.first + n)
+            .store(FrameWord::owned_by(slot_hypervisor).raw(), Order::relaxed);
+    return arch::direct_map(block.first);
 }
 
 void free_object(void* object, std::size_t bytes) {
-    free_hypervisor_frames(arch::frame_of(object), order_of(bytes));
+    const MachineFrame first = arch::frame_of(object);
+    if (order_of(bytes) == 0)
+        free_hypervisor_frame(first);
+    else
+        allocator_give(first, order_of(bytes));
 }
 
 Result<Domain*> create_domain(DomainId id, const DomainSettings& settings) {
@@ -112,6 +123,7 @@ void free_domain(Domain& domain) {
         vcpu = nullptr;
     }
     event::destroy(domain);
+    GrantTable::destroy(domain); // not before: whoever mapped from the domain unpins its entries
     free_object(&domain, sizeof(Domain));
 }
 

@@ -50,24 +50,6 @@ void hand_over(Domain& domain, MachineFrame first, std::uint64_t count) noexcept
         frame_word(first + n).store(word, Order::release);
 }
 
-/// Takes the allocation away; true when that was the last reference.
-Result<bool> end_allocation(MachineFrame frame, Domain& owner) noexcept {
-    if (!frame_exists(frame))
-        return Errno::inval;
-    Atomic<std::uint64_t>& word = frame_word(frame);
-    std::uint64_t seen = word.load(Order::relaxed);
-    std::uint64_t next;
-    do {
-        const FrameWord now{seen};
-        if (!now.is_owned_by(owner.slot) || !now.is(FrameWord::allocated))
-            return Errno::inval;
-        next = now.without(FrameWord::allocated).minus(FrameWord::one_ref).raw();
-    } while (!word.compare_exchange(seen, next, Order::acq_rel));
-    arch::m2p_set(frame, CERO_INVALID_M2P_ENTRY);
-    owner.memory.total_pages.fetch_sub(1, Order::relaxed);
-    return (next & FrameWord::refs_mask) == 0;
-}
-
 } // namespace
 
 namespace detail {
@@ -119,9 +101,33 @@ void FreeBatch::flush() noexcept {
     note_disowned(owner_, count);
 }
 
-Status frame_release_allocation(MachineFrame frame, Domain& owner, FreeBatch& batch) noexcept {
-    if (TRY(end_allocation(frame, owner)))
+Status frame_seize(MachineFrame frame, Domain& owner) noexcept {
+    if (!frame_exists(frame))
+        return Errno::inval;
+    Atomic<std::uint64_t>& word = frame_word(frame);
+    std::uint64_t seen = word.load(Order::relaxed);
+    do {
+        const FrameWord now{seen};
+        if (!now.is_owned_by(owner.slot) || !now.is(FrameWord::allocated))
+            return Errno::inval;
+    } while (!word.compare_exchange(seen, seen & ~FrameWord::allocated, Order::acq_rel));
+    return {};
+}
+
+void frame_restore_seized(MachineFrame frame) noexcept {
+    frame_word(frame).fetch_or(FrameWord::allocated, Order::release);
+}
+
+void frame_release_seized(MachineFrame frame, Domain& owner, FreeBatch& batch) noexcept {
+    arch::m2p_set(frame, CERO_INVALID_M2P_ENTRY);
+    owner.memory.total_pages.fetch_sub(1, Order::relaxed);
+    if (frame_drop(frame, FrameWord::one_ref))
         batch.add(frame);
+}
+
+Status frame_release_allocation(MachineFrame frame, Domain& owner, FreeBatch& batch) noexcept {
+    TRY(frame_seize(frame, owner));
+    frame_release_seized(frame, owner, batch);
     return {};
 }
 
@@ -191,8 +197,6 @@ void frame_init() noexcept {
         done = end;
     }
     fill_words(done, frame_limit, FrameWord{FrameWord::owner_bits(slot_io)});
-    for (std::uint64_t n = 0; n < frame_limit; ++n)
-        arch::m2p_set(MachineFrame{n}, CERO_INVALID_M2P_ENTRY);
     arch::for_each_free_range(allocator_add);
 }
 

@@ -18,7 +18,7 @@ extern Atomic<std::uint64_t>* host_frame_table;
 /// arch::max_frame(), at hand for the fast paths; constant after frame_init().
 extern std::uint64_t frame_limit;
 
-/// Boot: fills the frame table and the M2P, and gives the free RAM to the allocator.
+/// Boot: fills the frame table, and gives the free RAM to the allocator.
 void frame_init() noexcept;
 
 /// True for RAM and for holes below the end of RAM.
@@ -123,6 +123,12 @@ private:
 };
 /// As frame_release_allocation(), freeing through a batch.
 Status frame_release_allocation(MachineFrame frame, Domain& owner, FreeBatch& batch) noexcept;
+
+/// Exchange of memory in two steps: seized frames take no new references, and either go back to
+/// ordinary allocation or are released. inval: not an allocated frame of the domain.
+Status frame_seize(MachineFrame frame, Domain& owner) noexcept;
+void frame_restore_seized(MachineFrame frame) noexcept;
+void frame_release_seized(MachineFrame frame, Domain& owner, FreeBatch& batch) noexcept;
 
 /// A zeroed hypervisor page that `domain` may map writable (shared_info, grant table frames). The
 /// hypervisor's own reference is dropped with unshare_frame().

@@ -11,8 +11,7 @@
 namespace cero {
 
 /// One page of hypervisor memory per domain, made by create(). Further pages come as the domain
-/// asks for them. `lock` guards every member; the lock of another domain's table is never held with
-/// it.
+/// asks for them. `lock` guards every member; no two tables' locks are ever held together.
 class GrantTable {
 public:
     static constexpr unsigned max_frames = 64;
@@ -23,19 +22,18 @@ public:
     /// Seeds a reserved entry (console, store) for the toolstack, creating the first page if
     /// needed.
     Status seed(Domain& owner, GrantRef ref, DomainId grantee, MachineFrame frame) noexcept;
-    /// Grows the table to `frames` pages. nomem; inval: over the limit.
-    Status grow(Domain& owner, unsigned frames) noexcept;
+    /// Grows the table to `count` pages. nomem; inval: over the limit.
+    Status grow(Domain& owner, unsigned count) noexcept;
 
-    /// Death of the owner, first step: drops every mapping it holds of others' frames. Preemptible:
-    /// restart. The owner's page tables need not be torn down before.
+    /// Death of the owner: drops every mapping it holds of others' frames, then closes its own
+    /// table. What others have mapped of the owner's frames stays theirs until they unmap.
+    /// Preemptible: restart. No vCPU of the owner runs; its page tables may still exist or be gone.
     Status release_mappings(Domain& owner) noexcept;
-    /// Second step, after release_mappings(): frees the table (domain.grants becomes null). Frames
-    /// that others still have mapped stay theirs until they unmap. busy: entries are still mapped
-    /// by others; the table stays and is freed with the last of them.
+    /// Last step, when the Domain object goes: frees the table itself (domain.grants becomes null).
     static void destroy(Domain& owner) noexcept;
 
     Spinlock<LockRank::grant> lock;
-    std::uint32_t frames{}; ///< pages of entries
+    std::uint32_t frames{}; ///< pages of entries; 0 again once the owner is dead
     std::uint32_t maptrack_pages{};
     std::uint32_t free_handle{~0u};     ///< head of the list of free mapping records
     std::uint32_t live_mappings{};      ///< records in use

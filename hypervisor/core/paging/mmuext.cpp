@@ -2,6 +2,7 @@
 // Hypercall mmuext_op: pinning, base pointers, flushes, the LDT; and the roots of vCPUs.
 #include <core/paging/mmu_ops.hpp>
 
+#include <arch/api/context.hpp>
 #include <arch/api/hooks.hpp>
 #include <arch/api/tlb.hpp>
 #include <core/paging/descriptors.hpp>
