@@ -120,7 +120,8 @@ Status map_batches(UserAddress address, std::uint64_t frames_at, std::uint64_t t
 
 Result<std::int64_t> mmap_batch_v2(UserAddress argument) {
     const auto request = TRY(kernel::read_user<PrivcmdMmapBatchV2>(argument));
-    TRY(area_for(request.address, request.count));
+    if (const auto area = area_for(request.address, request.count); !area)
+        return area.error();
     bool paged_out = false;
     TRY(map_batches(request.address, request.frames, request.count, request.domain,
                     [&](std::uint64_t first, std::size_t count, Batch& batch) -> Status {
@@ -139,7 +140,8 @@ Result<std::int64_t> mmap_batch(UserAddress argument) {
     if (request.count <= 0)
         return Errno::inval;
     const auto total = static_cast<std::uint64_t>(request.count);
-    TRY(area_for(request.address, total));
+    if (const auto area = area_for(request.address, total); !area)
+        return area.error();
     TRY(map_batches(request.address, request.frames, total, request.domain,
                     [&](std::uint64_t first, std::size_t count, Batch& batch) -> Status {
                         for (std::size_t i = 0; i < count; ++i)

@@ -13,7 +13,6 @@
 #include <core/domain/domain_internal.hpp>
 #include <core/domain/pirq.hpp>
 #include <core/event/event.hpp>
-#include <core/frame/frame_allocator.hpp>
 #include <core/frame/frame_table.hpp>
 #include <core/grant/grant_table.hpp>
 #include <core/paging/mmu_ops.hpp>
@@ -72,22 +71,11 @@ void unfurnish(Domain& domain) {
 } // namespace
 
 Result<void*> allocate_object(std::size_t bytes) {
-    const unsigned order = order_of(bytes);
-    if (order == 0)
-        return arch::direct_map(TRY(allocate_hypervisor_frame()));
-    const FrameBlock block = TRY(allocator_take(order, 0, true));
-    for (std::uint64_t n = 0; n < (1ull << order); ++n)
-        frame_word(block.first + n)
-            .store(FrameWord::owned_by(slot_hypervisor).raw(), Order::relaxed);
-    return arch::direct_map(block.first);
+    return arch::direct_map(TRY(allocate_hypervisor_frames(order_of(bytes))));
 }
 
 void free_object(void* object, std::size_t bytes) {
-    const MachineFrame first = arch::frame_of(object);
-    if (order_of(bytes) == 0)
-        free_hypervisor_frame(first);
-    else
-        allocator_give(first, order_of(bytes));
+    free_hypervisor_frames(arch::frame_of(object), order_of(bytes));
 }
 
 Result<Domain*> create_domain(DomainId id, const DomainSettings& settings) {

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <core/boot/domain_memory.hpp>
+
+#include <core/frame/frame_allocator.hpp>
+#include <core/frame/frame_table.hpp>
+
+namespace cero {
+
+Status DomainMemory::init() {
+    runs_ = arch::frame_ptr<Run>(TRY(allocate_hypervisor_frames(order)));
+    return {};
+}
+
+DomainMemory::~DomainMemory() {
+    if (runs_ != nullptr)
+        free_hypervisor_frames(arch::frame_of(runs_), order);
+}
+
+Status DomainMemory::append(MachineFrame first, std::uint64_t count) {
+    Run* last = count_ == 0 ? nullptr : &runs_[count_ - 1];
+    if (last != nullptr && last->machine + last->count == first) {
+        last->count += count;
+    } else {
+        if (count_ == capacity)
+            return Errno::nomem;
+        runs_[count_++] = {frames_, first, count};
+    }
+    frames_ += count;
+    return {};
+}
+
+Status DomainMemory::grow(std::uint64_t count) {
+    unsigned block = max_order;
+    while (count != 0) {
+        while ((1ull << block) > count)
+            --block;
+        auto first = allocate_frames(domain_, block, {.address_bits = 0, .zero = false});
+        if (!first) {
+            if (block == 0)
+                return Errno::nomem;
+            --block;
+            continue;
+        }
+        TRY(append(*first, 1ull << block));
+        count -= 1ull << block;
+    }
+    return {};
+}
+
+MachineFrame DomainMemory::look(std::uint64_t frame, std::uint64_t& run) const noexcept {
+    unsigned low = 0;
+    unsigned high = count_;
+    while (high - low > 1) {
+        const unsigned middle = (low + high) / 2;
+        if (runs_[middle].frame <= frame)
+            low = middle;
+        else
+            high = middle;
+    }
+    const std::uint64_t offset = frame - runs_[low].frame;
+    run = runs_[low].count - offset;
+    return runs_[low].machine + offset;
+}
+
+void DomainMemory::copy_in(std::uint64_t address, const std::byte* from,
+                           std::uint64_t bytes) const noexcept {
+    while (bytes != 0) {
+        std::uint64_t run;
+        auto* to = arch::frame_ptr<std::byte>(look(address >> page_shift, run)) +
+                   (address & (page_size - 1));
+        const std::uint64_t room = (run << page_shift) - (address & (page_size - 1));
+        const std::uint64_t now = bytes < room ? bytes : room;
+        __builtin_memcpy(to, from, now);
+        address += now;
+        from += now;
+        bytes -= now;
+    }
+}
+
+void DomainMemory::clear(std::uint64_t address, std::uint64_t bytes) const noexcept {
+    while (bytes != 0) {
+        std::uint64_t run;
+        auto* to = arch::frame_ptr<std::byte>(look(address >> page_shift, run)) +
+                   (address & (page_size - 1));
+        const std::uint64_t room = (run << page_shift) - (address & (page_size - 1));
+        const std::uint64_t now = bytes < room ? bytes : room;
+        __builtin_memset(to, 0, now);
+        address += now;
+        bytes -= now;
+    }
+}
+
+} // namespace cero
