@@ -2,6 +2,10 @@
 // Entry of the multi-call binary: the name that it is called by chooses the program.
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "cli/command.hpp"
+#include "console/service.hpp"
+#include "domaind/domain_daemon.hpp"
+#include "init/init.hpp"
 #include "store/server.hpp"
 
 #include <string_view>
@@ -16,7 +20,11 @@ struct Program {
 };
 
 constexpr Program programs[] = {
+    {"cero", cero::cli::command_main},
     {"cero-store", cero::store::server_main},
+    {"cero-consoled", cero::console::service_main},
+    {"cero-domaind", cero::domaind::daemon_main},
+    {"init", cero::init::init_main},
 };
 
 ProgramMain find_program(std::string_view name) {

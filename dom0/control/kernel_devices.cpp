@@ -55,7 +55,8 @@ constexpr unsigned long ioctl_number(unsigned type, unsigned number, std::size_t
 constexpr auto privcmd_hypercall_ioctl = ioctl_number('P', 0, sizeof(privcmd_hypercall));
 constexpr auto privcmd_mmapbatch_v2_ioctl = ioctl_number('P', 4, sizeof(privcmd_mmapbatch_v2));
 constexpr auto evtchn_bind_virq_ioctl = ioctl_number('E', 0, sizeof(evtchn_bind_virq));
-constexpr auto evtchn_bind_interdomain_ioctl = ioctl_number('E', 1, sizeof(evtchn_bind_interdomain));
+constexpr auto evtchn_bind_interdomain_ioctl =
+    ioctl_number('E', 1, sizeof(evtchn_bind_interdomain));
 constexpr auto evtchn_unbind_ioctl = ioctl_number('E', 3, sizeof(evtchn_port_argument));
 constexpr auto evtchn_notify_ioctl = ioctl_number('E', 4, sizeof(evtchn_port_argument));
 constexpr auto gntdev_map_ioctl = ioctl_number('G', 0, sizeof(gntdev_map_one));
@@ -171,8 +172,8 @@ long Privcmd::call(std::uint64_t number, const std::array<std::uint64_t, 5>& arg
 Mapping Privcmd::map_foreign(cero_domid domain, std::span<const cero_frame> frames,
                              bool writable) noexcept {
     const std::size_t bytes = frames.size() * page_size;
-    void* address = ::mmap(nullptr, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED,
-                           fd_.get(), 0);
+    void* address =
+        ::mmap(nullptr, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd_.get(), 0);
     if (address == MAP_FAILED)
         return {};
     Mapping mapping{address, bytes};

@@ -26,7 +26,9 @@ public:
     Mapping& operator=(const Mapping&) = delete;
     ~Mapping() { reset(); }
 
-    [[nodiscard]] std::uint8_t* data() const noexcept { return static_cast<std::uint8_t*>(address_); }
+    [[nodiscard]] std::uint8_t* data() const noexcept {
+        return static_cast<std::uint8_t*>(address_);
+    }
     [[nodiscard]] std::size_t size() const noexcept { return bytes_; }
     [[nodiscard]] explicit operator bool() const noexcept { return address_ != nullptr; }
     void reset() noexcept;
@@ -72,7 +74,8 @@ class Privcmd {
 public:
     Privcmd(); ///< throws Error when this is not a control domain
     /// The hypercall's result: a negative errno for a failure.
-    [[nodiscard]] long call(std::uint64_t number, const std::array<std::uint64_t, 5>& arguments) noexcept;
+    [[nodiscard]] long call(std::uint64_t number,
+                            const std::array<std::uint64_t, 5>& arguments) noexcept;
     /// Maps `frames` of `domain` one after the other. An empty Mapping on failure (errno).
     [[nodiscard]] Mapping map_foreign(cero_domid domain, std::span<const cero_frame> frames,
                                       bool writable) noexcept;

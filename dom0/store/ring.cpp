@@ -58,7 +58,8 @@ bool RingTransport::write_output() {
             break;
         const std::uint32_t at = produced & (ring_size - 1);
         const std::string_view output = connection_.output();
-        const std::size_t chunk = std::min<std::size_t>({output.size(), ring_size - used, ring_size - at});
+        const std::size_t chunk =
+            std::min<std::size_t>({output.size(), ring_size - used, ring_size - at});
         std::memcpy(page_->rsp + at, output.data(), chunk);
         store(page_->rsp_prod, produced + static_cast<std::uint32_t>(chunk));
         connection_.consume_output(chunk);

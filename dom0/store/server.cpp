@@ -182,7 +182,8 @@ void Server::pump_domain(Domain& domain) {
     if (domain.ring->pump(core_))
         events_->notify(domain.port);
     more_to_pump_ = more_to_pump_ || domain.ring->wants_more();
-    if ((domain.ring->is_broken() || domain.connection.is_doomed()) && !domain.is_complained_about) {
+    if ((domain.ring->is_broken() || domain.connection.is_doomed()) &&
+        !domain.is_complained_about) {
         domain.is_complained_about = true;
         log("domain {}: its XenStore ring holds nonsense; it is not served any more",
             domain.connection.caller.domain);
@@ -213,8 +214,8 @@ void Server::read_client(Client& client) {
 void Server::write_client(Client& client) {
     while (client.connection.has_output() && !client.at_end) {
         const std::string_view output = client.connection.output();
-        const ssize_t n = ::send(client.fd.get(), output.data(), output.size(),
-                                 MSG_DONTWAIT | MSG_NOSIGNAL);
+        const ssize_t n =
+            ::send(client.fd.get(), output.data(), output.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0) {
             if (errno == EINTR)
                 continue;

@@ -2,7 +2,7 @@
 // Server: the XenStore process: Unix clients, the kernel's ring, domains' rings, and dying domains.
 #pragma once
 
-#include "control/domains.hpp"
+#include "control/domain_control.hpp"
 #include "control/kernel_devices.hpp"
 #include "store/core.hpp"
 #include "store/ring.hpp"

@@ -31,7 +31,9 @@ public:
 };
 
 struct Client {
-    Client(Core& with, DomainNumber domain) : core{with}, connection{domain} { core.add(connection); }
+    Client(Core& with, DomainNumber domain) : core{with}, connection{domain} {
+        core.add(connection);
+    }
     ~Client() { core.remove(connection); }
 
     void send(Op op, std::string payload, std::uint32_t transaction = 0) {
@@ -106,7 +108,8 @@ TEST_F(CoreTest, ReadWriteDirectory) {
 TEST_F(CoreTest, WatchFiresAtOnceAndAfterTheReply) {
     Client guest{core, 5};
     EXPECT_EQ(guest.ask(Op::watch, "device\0token\0"s), ok);
-    EXPECT_EQ(guest.event(), "device\0token\0"s); // relative as it was given, though nothing is there
+    EXPECT_EQ(guest.event(),
+              "device\0token\0"s); // relative as it was given, though nothing is there
     EXPECT_EQ(guest.ask(Op::watch, "device\0token\0"s), "!EEXIST");
     EXPECT_EQ(guest.ask(Op::write, "device/vbd/0\0v"s), ok); // the reply precedes the event
     EXPECT_EQ(guest.event(), "device/vbd/0\0token\0"s);
@@ -143,8 +146,8 @@ TEST_F(CoreTest, TransactionsIsolateAndReportAtCommit) {
     EXPECT_EQ(other.ask(Op::transaction_end, "T\0"s, number), ok);
     EXPECT_EQ(control.event(), "/t/a\0w\0"s);
     EXPECT_EQ(other.ask(Op::read, "/t/a\0"s, number), "!ENOENT"); // the transaction is gone
-    const auto second = static_cast<std::uint32_t>(
-        std::stoul(other.ask(Op::transaction_start, "\0"s)));
+    const auto second =
+        static_cast<std::uint32_t>(std::stoul(other.ask(Op::transaction_start, "\0"s)));
     EXPECT_EQ(other.ask(Op::read, "/t/a\0"s, second), "v");
     EXPECT_EQ(control.ask(Op::write, "/t/a\0new"s), ok);
     (void)control.event();
@@ -210,7 +213,8 @@ TEST_F(CoreTest, DirectoryPartCoversALargeDirectory) {
     std::size_t names = 0;
     std::size_t offset = 0;
     for (;;) {
-        const std::string part = control.ask(Op::directory_part, "/big\0"s + std::to_string(offset) + "\0"s);
+        const std::string part =
+            control.ask(Op::directory_part, "/big\0"s + std::to_string(offset) + "\0"s);
         ASSERT_NE(part.front(), '!');
         std::string_view rest = part;
         rest.remove_prefix(rest.find('\0') + 1);
@@ -281,7 +285,8 @@ TEST_F(CoreTest, RandomRingsNeverDoHarm) {
         RingTransport ring{&page, guest.connection};
         for (int step = 0; step < 20; ++step) {
             page.req_prod += static_cast<std::uint32_t>(random() % 600);
-            page.rsp_cons = random() % 8 == 0 ? static_cast<std::uint32_t>(random()) : page.rsp_prod;
+            page.rsp_cons =
+                random() % 8 == 0 ? static_cast<std::uint32_t>(random()) : page.rsp_prod;
             (void)ring.pump(core);
         }
     }

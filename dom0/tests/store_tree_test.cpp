@@ -23,7 +23,8 @@ struct TreeTest : testing::Test {
     std::vector<Change> changes;
     void give_home() {
         ASSERT_TRUE(tree.make(control, "/local/domain/5", limits, changes));
-        ASSERT_TRUE(tree.set_permissions(control, "/local/domain/5", perms({"n5"}), limits, changes));
+        ASSERT_TRUE(
+            tree.set_permissions(control, "/local/domain/5", perms({"n5"}), limits, changes));
         changes.clear();
     }
 };
@@ -56,8 +57,9 @@ TEST_F(TreeTest, QuotaStopsBeforeAnythingChanges) {
     EXPECT_EQ(tree.write(guest, "/local/domain/5/b/c", "", small, changes).error(), Errno::nospc);
     EXPECT_EQ(tree.find("/local/domain/5/b"), nullptr);
     EXPECT_TRUE(tree.write(control, "/local/domain/5/b/c", "", small, changes));
-    EXPECT_EQ(tree.write(guest, "/local/domain/5/a", std::string(2049, 'x'), small, changes).error(),
-              Errno::nospc);
+    EXPECT_EQ(
+        tree.write(guest, "/local/domain/5/a", std::string(2049, 'x'), small, changes).error(),
+        Errno::nospc);
     ASSERT_TRUE(tree.remove(guest, "/local/domain/5/b", changes));
     EXPECT_TRUE(tree.write(guest, "/local/domain/5/b", "", small, changes));
 }
@@ -73,12 +75,14 @@ TEST_F(TreeTest, RemoveRules) {
 
 TEST_F(TreeTest, OnlyOwnersChangePermissionsAndNeverTheOwner) {
     give_home();
-    EXPECT_EQ(tree.set_permissions(guest, "/local/domain/5", perms({"n6"}), limits, changes).error(),
-              Errno::perm);
+    EXPECT_EQ(
+        tree.set_permissions(guest, "/local/domain/5", perms({"n6"}), limits, changes).error(),
+        Errno::perm);
     EXPECT_TRUE(tree.set_permissions(guest, "/local/domain/5", perms({"r5"}), limits, changes));
     const Caller other{6, no_domain};
-    EXPECT_EQ(tree.set_permissions(other, "/local/domain/5", perms({"b5"}), limits, changes).error(),
-              Errno::acces);
+    EXPECT_EQ(
+        tree.set_permissions(other, "/local/domain/5", perms({"b5"}), limits, changes).error(),
+        Errno::acces);
     const Caller stub{7, 5};
     EXPECT_TRUE(tree.set_permissions(stub, "/local/domain/5", perms({"n5"}), limits, changes));
 }
@@ -169,8 +173,9 @@ TEST_F(TreeTest, RandomOperationsAgreeWithAModel) {
     for (int step = 0; step < 30000; ++step) {
         const std::string path = random_path();
         const std::string value = std::to_string(step);
-        Open* in = !open.empty() && pick(2) == 0 ? open[pick(static_cast<unsigned>(open.size()))].get()
-                                                 : nullptr;
+        Open* in = !open.empty() && pick(2) == 0
+                       ? open[pick(static_cast<unsigned>(open.size()))].get()
+                       : nullptr;
         switch (pick(8)) {
         case 0:
         case 1:
@@ -198,7 +203,8 @@ TEST_F(TreeTest, RandomOperationsAgreeWithAModel) {
         case 4:
         case 5: {
             const Model& seen = in != nullptr ? in->view : model;
-            auto node = in != nullptr ? in->transaction.read(control, path) : tree.read(control, path);
+            auto node =
+                in != nullptr ? in->transaction.read(control, path) : tree.read(control, path);
             const auto expected = seen.find(path);
             ASSERT_EQ(node.has_value(), expected != seen.end()) << path;
             if (node) {
@@ -210,7 +216,8 @@ TEST_F(TreeTest, RandomOperationsAgreeWithAModel) {
         }
         case 6:
             if (open.size() < 4)
-                open.push_back(std::make_unique<Open>(Open{Transaction{tree}, model, model, {}, {}}));
+                open.push_back(
+                    std::make_unique<Open>(Open{Transaction{tree}, model, model, {}, {}}));
             break;
         default:
             if (open.empty())

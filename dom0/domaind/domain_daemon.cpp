@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Ends of domains and what follows them.
+#include "domaind/domain_daemon.hpp"
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "toolstack/paths.hpp"
+
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+
+namespace cero::domaind {
+
+namespace {
+
+using config::Action;
+
+constexpr int device_timeout_ms = 10000;
+
+Action action_for(const config::DomainConfig& config, control::ShutdownReason reason) noexcept {
+    switch (reason) {
+    case control::ShutdownReason::poweroff:
+        return config.on_poweroff;
+    case control::ShutdownReason::reboot:
+        return config.on_reboot;
+    case control::ShutdownReason::crash:
+        return config.on_crash;
+    case control::ShutdownReason::watchdog:
+        return config.on_watchdog;
+    case control::ShutdownReason::soft_reset:
+        return config.on_soft_reset;
+    case control::ShutdownReason::suspend:
+        return Action::preserve; // whoever asked for it looks after it
+    }
+    return Action::destroy;
+}
+
+} // namespace
+
+bool RestartBrake::may_restart(const std::string& name, std::uint64_t now_ns) {
+    std::vector<std::uint64_t>& times = restarts_[name];
+    std::erase_if(times, [&](std::uint64_t at) { return now_ns - at > window_ns; });
+    if (times.size() >= restarts_max)
+        return false;
+    times.push_back(now_ns);
+    return true;
+}
+
+void DomainDaemon::restart(cero_domid domain, const config::DomainConfig& config, bool keep_old) {
+    if (!brake_.may_restart(config.name, monotonic_ns())) {
+        log("domain {} ({}): it ended too often in a short time and is not started again", domain,
+            config.name);
+        toolstack::destroy_domain(machine_, domain, device_timeout_ms);
+        return;
+    }
+    config::DomainConfig next = config;
+    if (keep_old) {
+        // The old one gives up its name, its UUID in the store and its devices, and stays.
+        const auto vm = machine_.store.read(toolstack::domain_path(domain) + "/vm");
+        toolstack::clean_up_after(machine_, domain, device_timeout_ms);
+        machine_.store.write(toolstack::domain_path(domain) + "/name",
+                             fmt::format("{}-{}", config.name, domain));
+        next.uuid.reset();
+        handled_.insert(domain);
+    } else {
+        toolstack::destroy_domain(machine_, domain, device_timeout_ms);
+    }
+    toolstack::CreateOptions options;
+    options.device_timeout_ms = device_timeout_ms;
+    options.mounts = read_file("/proc/mounts").value_or("");
+    const cero_domid fresh = toolstack::create_domain(machine_, next, options);
+    log("domain {} ({}) is started again as domain {}", domain, config.name, fresh);
+}
+
+void DomainDaemon::handle_end(const control::DomainInfo& info) {
+    const auto reason = static_cast<control::ShutdownReason>(
+        info.flags >> CERO_DOMINF_shutdownshift & CERO_DOMINF_shutdownmask);
+    const auto config = toolstack::saved_config(info.domain);
+    if (!config)
+        return; // nobody has told us what to do: somebody else looks after it
+    const Action action = action_for(*config, reason);
+    log("domain {} ({}) has ended: {}; {}", info.domain, config->name,
+        control::shutdown_reason_name(static_cast<unsigned>(reason)), config::action_name(action));
+    switch (action) {
+    case Action::destroy:
+        toolstack::destroy_domain(machine_, info.domain, device_timeout_ms);
+        break;
+    case Action::restart:
+        restart(info.domain, *config, false);
+        break;
+    case Action::rename_restart:
+        restart(info.domain, *config, true);
+        break;
+    case Action::preserve:
+        handled_.insert(info.domain);
+        break;
+    }
+}
+
+void DomainDaemon::clean_orphans(const std::set<cero_domid>& alive) {
+    for (const std::string& text :
+         machine_.store.list("/local/domain").value_or(std::vector<std::string>{})) {
+        cero_domid domain{};
+        const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), domain);
+        if (error != std::errc{} || stop != text.data() + text.size() || domain == 0 ||
+            alive.contains(domain) || machine_.control.domain(domain))
+            continue;
+        log("domain {} is gone; removing what it left", domain);
+        toolstack::clean_up_after(machine_, domain, device_timeout_ms);
+    }
+}
+
+void DomainDaemon::look() {
+    std::set<cero_domid> alive;
+    for (const control::DomainInfo& info : machine_.control.domains()) {
+        alive.insert(info.domain);
+        const bool has_ended = (info.flags & CERO_DOMINF_shutdown) != 0 &&
+                               (info.flags & CERO_DOMINF_dying) == 0 && info.domain != 0;
+        if (!has_ended || handled_.contains(info.domain))
+            continue;
+        try {
+            handle_end(info);
+        } catch (const Error& error) {
+            log("domain {}: {}{}{}", info.domain, error.what(), error.remedy().empty() ? "" : ": ",
+                error.remedy());
+            handled_.insert(info.domain); // once is enough: it stays for somebody to look at
+        }
+    }
+    std::erase_if(handled_, [&](cero_domid domain) { return !alive.contains(domain); });
+    clean_orphans(alive);
+}
+
+int daemon_main(int argc, char**) {
+    set_log_name("cero-domaind");
+    if (argc != 1) {
+        fmt::print(stderr, "usage: cero-domaind\n");
+        return static_cast<int>(ExitCode::usage);
+    }
+    ::signal(SIGPIPE, SIG_IGN);
+    const auto control = control::open_domain_control();
+    control::StoreClient store = control::StoreClient::open();
+    store.watch("@releaseDomain", "ends");
+    DomainDaemon daemon{*control, store};
+    log("ready");
+    for (;;) {
+        while (store.pending()) // one look answers them all
+            ;
+        daemon.look();
+        (void)store.wait(-1);
+    }
+}
+
+} // namespace cero::domaind

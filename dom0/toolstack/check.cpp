@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// `cero check`: frames, event channels, XenStore and devices against the list of domains.
+#include "toolstack/check.hpp"
+
+#include "toolstack/devices.hpp"
+#include "toolstack/paths.hpp"
+
+#include <charconv>
+#include <map>
+
+namespace cero::toolstack {
+
+namespace {
+
+using control::StoreClient;
+
+std::uint64_t count_nodes(StoreClient& store, const std::string& path) {
+    std::uint64_t nodes = 1;
+    for (const std::string& name : store.list(path).value_or(std::vector<std::string>{}))
+        nodes += count_nodes(store, path == "/" ? "/" + name : path + "/" + name);
+    return nodes;
+}
+
+std::uint64_t count_ports(control::DomainControl& control, cero_domid domain) {
+    std::uint64_t open = 0;
+    constexpr cero_evtchn_port ports_max = 4096;
+    for (cero_evtchn_port port = 1; port < ports_max; ++port) {
+        const auto status = control.port_status(domain, port);
+        if (!status)
+            break;
+        open += *status != 0 ? 1 : 0;
+    }
+    return open;
+}
+
+std::optional<cero_domid> number_of(const std::string& text) {
+    cero_domid number{};
+    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc{} || stop != text.data() + text.size())
+        return std::nullopt;
+    return number;
+}
+
+} // namespace
+
+CheckReport check_machine(Machine& machine) {
+    CheckReport report;
+    std::map<cero_domid, control::DomainInfo> domains;
+    std::uint64_t pages = 0;
+    std::uint64_t ports = 0;
+    for (const control::DomainInfo& info : machine.control.domains()) {
+        domains[info.domain] = info;
+        pages += info.tot_pages;
+        const std::uint64_t open = count_ports(machine.control, info.domain);
+        ports += open;
+        report.figures.emplace_back(fmt::format("domain {} pages", info.domain), info.tot_pages);
+        report.figures.emplace_back(fmt::format("domain {} event channels", info.domain), open);
+        if ((info.flags & CERO_DOMINF_dying) != 0)
+            report.problems.push_back(
+                fmt::format("domain {}: it is dead, but {} of its frames are still held",
+                            info.domain, info.tot_pages));
+        if (info.tot_pages > info.max_pages && info.domain != 0)
+            report.problems.push_back(fmt::format("domain {}: it has {} pages, its limit is {}",
+                                                  info.domain, info.tot_pages, info.max_pages));
+    }
+    const control::MachineInfo figures = machine.control.machine();
+    report.figures.emplace_back("domains", domains.size());
+    report.figures.emplace_back("total pages", figures.total_pages);
+    report.figures.emplace_back("free pages", figures.free_pages);
+    report.figures.emplace_back("pages of domains", pages);
+    report.figures.emplace_back("event channels", ports);
+    report.figures.emplace_back("XenStore nodes", count_nodes(machine.store, "/"));
+    if (pages + figures.free_pages > figures.total_pages)
+        report.problems.push_back(
+            fmt::format("frames: {} in domains and {} free are more than the {} "
+                        "that there are",
+                        pages, figures.free_pages, figures.total_pages));
+    std::map<std::string, std::string> names;
+    for (const std::string& text :
+         machine.store.list("/local/domain").value_or(std::vector<std::string>{})) {
+        const auto domain = number_of(text);
+        const std::string name = machine.store.read("/local/domain/" + text + "/name").value_or("");
+        if (!domain || !domains.contains(*domain))
+            report.problems.push_back(
+                fmt::format("XenStore: nodes of domain {} ({}), which does not exist", text, name));
+        if (const auto [other, is_new] = names.emplace(name, text); !is_new && !name.empty())
+            report.problems.push_back(fmt::format("XenStore: domains {} and {} are both called {}",
+                                                  other->second, text, name));
+    }
+    for (const auto& [domain, info] : domains) {
+        if (!machine.store.read(domain_path(domain)))
+            report.problems.push_back(
+                fmt::format("domain {}: it has no nodes in XenStore", domain));
+        if (domain == 0 || (info.flags & CERO_DOMINF_dying) != 0)
+            continue;
+        const auto introduced = machine.store.request(
+            store::Op::is_domain_introduced, control::path_payload(std::to_string(domain)));
+        if (!introduced || !(*introduced).starts_with('T'))
+            report.problems.push_back(fmt::format("domain {}: XenStore does not serve it", domain));
+    }
+    for (const std::string_view kind : {disk_kind, interface_kind})
+        for (const Device& device : list_devices(machine.store, kind, std::nullopt))
+            if (!domains.contains(device.domain))
+                report.problems.push_back(
+                    fmt::format("XenStore: a backend {}/{}/{} of a domain that does not exist",
+                                kind, device.domain, device.id));
+    const auto audit = machine.store.request(store::Op::control, control::path_payload("check"));
+    if (!audit && audit.error() != Errno::nosys)
+        report.problems.push_back("XenStore: its own count of nodes does not agree with the tree");
+    return report;
+}
+
+} // namespace cero::toolstack

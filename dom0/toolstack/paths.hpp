@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Where dom0's programs meet: files, sockets and XenStore paths.
+#pragma once
+
+#include <cero/abi/types.h>
+
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
+namespace cero::toolstack {
+
+inline constexpr const char* state_directory = "/run/cero";
+inline constexpr const char* console_socket = "/run/cero/console";
+inline constexpr const char* console_log_directory = "/var/log/cero/console";
+inline constexpr const char* autostart_directory = "/etc/cero/auto";
+
+/// The configuration that a running domain was created from; kept for reboots.
+inline std::string config_file(cero_domid domain) {
+    return fmt::format("{}/domain-{}.cfg", state_directory, domain);
+}
+inline std::string domain_path(cero_domid domain) {
+    return fmt::format("/local/domain/{}", domain);
+}
+inline std::string frontend_path(cero_domid domain, std::string_view kind, unsigned device) {
+    return fmt::format("/local/domain/{}/device/{}/{}", domain, kind, device);
+}
+inline std::string backend_path(cero_domid domain, std::string_view kind, unsigned device) {
+    return fmt::format("/local/domain/0/backend/{}/{}/{}", kind, domain, device);
+}
+
+} // namespace cero::toolstack
