@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Stand-ins for the kernel functions that the tested drivers call: one thread, ordinary memory.
+#include <kernel/log.hpp>
+#include <kernel/memory.hpp>
+#include <kernel/sync.hpp>
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace kernel {
+
+EventGuard::EventGuard() noexcept : was_masked_{false} {}
+EventGuard::~EventGuard() = default;
+void Spinlock::lock() noexcept {
+    held_.store(1, cero::Order::relaxed);
+}
+void Spinlock::unlock() noexcept {
+    held_.store(0, cero::Order::relaxed);
+}
+void Mutex::lock() noexcept {
+    if (owner_ != nullptr)
+        std::abort();
+    owner_ = reinterpret_cast<Thread*>(this);
+}
+void Mutex::unlock() noexcept {
+    owner_ = nullptr;
+}
+
+void* alloc_pages(unsigned order) noexcept {
+    void* pages = std::aligned_alloc(page_size, page_size << order);
+    if (pages != nullptr)
+        std::memset(pages, 0xa5, page_size << order);
+    return pages;
+}
+void free_pages(void* pages, unsigned) noexcept {
+    std::free(pages);
+}
+
+void printk(Level, const char* format, ...) {
+    va_list args;
+    va_start(args, format);
+    std::vfprintf(stderr, format, args);
+    va_end(args);
+}
+
+} // namespace kernel
