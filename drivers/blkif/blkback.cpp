@@ -136,9 +136,8 @@ private:
 
     /// Says why in the keys that the tools read, and fails.
     Status refuse(Errno error, const char* why) {
-        static_cast<void>(xenbus::write(own_key("hotplug-error"), why));
         static_cast<void>(xenbus::write(own_key("hotplug-status"), "error"));
-        kernel::printk(kernel::Level::error, "blkback: %s: %s\n", own(), why);
+        fail(error, why);
         return error;
     }
 

@@ -487,9 +487,8 @@ public:
         const char* name = bridge.size() != 0 ? bridge.c_str() : default_bridge;
         bridge_ = Switch::find(name);
         if (bridge_ == nullptr) {
-            static_cast<void>(xenbus::write(own_key("hotplug-error"), "no such bridge"));
             static_cast<void>(xenbus::write(own_key("hotplug-status"), "error"));
-            kernel::printk(kernel::Level::error, "netback: %s: no bridge \"%s\"\n", own(), name);
+            fail(Errno::noent, "no such bridge");
             return Errno::noent;
         }
         vif_ = new (std::nothrow) Vif{other_id()};

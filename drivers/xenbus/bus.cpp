@@ -99,11 +99,11 @@ private:
 
     /// Creates the device of a directory that has one to be created; deletes one whose directory is
     /// gone.
-    void update(const NodePath& node, bool may_be_gone) {
+    void update(const NodePath& node, bool state_or_all) {
         for (Device& device : devices_)
             if (std::strcmp(device.own(), node) == 0) {
-                if (may_be_gone && !exists(node))
-                    remove_device(device);
+                if (state_or_all)
+                    look_at_own(device);
                 return;
             }
         const auto number = read_number(NodePath{"%s/state", node.c_str()});
@@ -116,6 +116,22 @@ private:
                 type_name[length] == '/')
                 return create(type, node);
         }
+    }
+
+    /// The device's own state key changed: it is gone, or the tools ask the backend to close.
+    void look_at_own(Device& device) {
+        const auto number = read_number(device.own_key("state"));
+        if (!number && number.error() == Errno::noent)
+            return remove_device(device);
+        if (!number || end_ != End::back || to_state(*number) != State::closing ||
+            device.state_ == State::closing || device.state_ == State::closed)
+            return;
+        device.state_ = State::closing;
+        // A front end that runs sees the same key and closes first; without one this side is done
+        // at once.
+        const State other = device.other_seen_;
+        if (other == State::unknown || other == State::initialising || other == State::closed)
+            device.other_changed(State::closed);
     }
 
     void create(DriverType& type, const NodePath& node) {
@@ -145,8 +161,11 @@ private:
         if (front && !enumerated_)
             ++waiting_;
         const Status started = device->start();
-        if (!started)
-            return device->fail(started.error(), "cannot start");
+        if (!started) {
+            if (device->state() != State::closing) // else start() has said why itself
+                device->fail(started.error(), "cannot start");
+            return;
+        }
         device->watch_.path = device->other_state_path_;
         device->watch_.context = device;
         device->watch_.fired = Device::watch_fired;
@@ -234,8 +253,8 @@ Status Device::set_state(State state) {
 void Device::fail(Errno error, const char* what) {
     kernel::printk(kernel::Level::error, "xenbus: %s: %s (errno %d)\n", own(), what,
                    static_cast<int>(error));
-    static_cast<void>(
-        write_format(own_key("error"), no_transaction, "%d %s", static_cast<int>(error), what));
+    static_cast<void>(write_format(NodePath{"error/%s/error", own()}, no_transaction, "%d %s",
+                                   static_cast<int>(error), what));
     static_cast<void>(set_state(State::closing));
 }
 
