@@ -11,6 +11,9 @@ namespace cero {
 
 namespace core {
 
+/// A CPU is up: makes it schedulable (its idle vCPU becomes current). On that CPU, boot CPU
+/// included.
+void start_cpu() noexcept;
 /// Runs the softirqs whose bits are set (Softirq::schedule excepted).
 void run_softirqs(std::uint32_t bits) noexcept;
 /// Picks a vCPU and switches to it (arch::context_switch), perhaps the idle one.

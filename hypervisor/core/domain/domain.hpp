@@ -165,7 +165,5 @@ Result<Vcpu*> create_idle_vcpu(CpuId cpu);
 /// Installs a context into a vCPU that does not run: registers, tables, descriptors. restart:
 /// stopped at a preemption point, call again with the same context.
 Status install_context(Vcpu& current, Vcpu& target, const cero_vcpu_guest_context& context);
-/// Boot, before CPUs start: gives every CPU its idle vCPU and run queue.
-Status init_domains();
 
 } // namespace cero

@@ -3,8 +3,10 @@
 #include <core/domain/domain_internal.hpp>
 
 #include <arch/api/clock.hpp>
+#include <arch/api/console.hpp>
 #include <arch/api/context.hpp>
 #include <arch/api/cpu.hpp>
+#include <arch/api/hooks.hpp>
 #include <arch/api/memory.hpp>
 #include <core/event/event.hpp>
 #include <core/frame/frame_table.hpp>
@@ -78,19 +80,20 @@ Result<Vcpu*> create_idle_vcpu(CpuId cpu) {
     return vcpu;
 }
 
-Status init_domains() {
+namespace core {
+
+void start_cpu() noexcept {
+    arch::PerCpu& area = arch::this_cpu();
     idle_domain.id = domid_idle;
     idle_domain.slot = slot_hypervisor;
-    for (std::uint32_t n = 0; n < arch::cpu_count(); ++n) {
-        const CpuId cpu{n};
-        Vcpu* idle = TRY(create_idle_vcpu(cpu));
-        arch::PerCpu& area = arch::cpu_area(cpu);
-        area.idle = area.current = idle;
-        area.regs_end = reinterpret_cast<std::uint64_t>(&idle->arch.regs + 1);
-        sched::prepare_cpu(cpu, *idle);
-    }
-    return {};
+    auto idle = create_idle_vcpu(CpuId{area.id});
+    if (!idle)
+        arch::panic("no memory for the idle vCPU of CPU %u", area.id);
+    area.idle = area.current = *idle;
+    sched::prepare_cpu(CpuId{area.id}, **idle);
 }
+
+} // namespace core
 
 namespace {
 
