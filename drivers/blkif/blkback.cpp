@@ -156,9 +156,9 @@ private:
                 single ? other_key("ring-ref") : xenbus::NodePath{"%s/ring-ref%u", other(), i})));
         const auto remote_port =
             static_cast<kernel::event::Port>(TRY(xenbus::read_number(other_key("event-channel"))));
-        TRY(allocate_jobs());
         TRY(ring_pages_.map(other_id(), refs, pages));
         ring_.attach(ring_pages_.data(), ring_pages_.bytes());
+        TRY(allocate_jobs(ring_.size() < max_jobs ? ring_.size() : max_jobs));
         port_ = TRY(kernel::event::bind_interdomain(other_id(), remote_port));
         TRY(publish_geometry());
         serving_ = true;
@@ -181,20 +181,26 @@ private:
         });
     }
 
-    /// Jobs and their address space, kept until the device goes.
-    Status allocate_jobs() {
-        if (jobs_ != nullptr)
-            return {};
-        TRY(pages_.reserve(max_jobs * max_segments));
-        jobs_ = new (std::nothrow) Job[max_jobs];
-        if (jobs_ == nullptr)
-            return Errno::nomem;
-        for (unsigned i = 0; i < max_jobs; ++i) {
-            jobs_[i].owner = this;
-            jobs_[i].pages = pages_.page(i * max_segments);
-            free_.push_back(jobs_[i]);
+    /// Jobs and their address space, as many as the ring can ask for at once.
+    Status allocate_jobs(unsigned count) {
+        TRY(pages_.reserve(std::size_t{count} * max_segments));
+        for (; job_count_ < count; ++job_count_) {
+            auto* job = new (std::nothrow) Job;
+            if (job == nullptr)
+                return Errno::nomem;
+            job->owner = this;
+            job->pages = pages_.page(job_count_ * max_segments);
+            jobs_[job_count_] = job;
+            free_.push_back(*job);
         }
         return {};
+    }
+    void free_jobs() noexcept {
+        while (free_.pop_front() != nullptr) {
+        }
+        while (job_count_ != 0)
+            delete jobs_[--job_count_];
+        pages_.release();
     }
 
     /// Lets go of the guest: no more requests, those in flight awaited, every grant and port given
@@ -208,13 +214,7 @@ private:
         }
         idle_.wait([this] { return in_flight_ == 0; });
         ring_pages_.unmap();
-        if (jobs_ != nullptr) {
-            while (free_.pop_front() != nullptr) {
-            }
-            delete[] jobs_;
-            jobs_ = nullptr;
-            pages_.release();
-        }
+        free_jobs();
     }
 
     /// Takes requests while there are jobs for them. Event context (or events masked). Requests
@@ -414,7 +414,8 @@ private:
     MappedRing ring_pages_;
     BackRing<cero_blkif_entry, cero_blkif_response> ring_;
     GrantPages pages_;
-    Job* jobs_{};
+    Job* jobs_[max_jobs]{};
+    unsigned job_count_{};
     JobList free_;
     JobList finished_;
     OwnedBatchEnd batch_end_;
