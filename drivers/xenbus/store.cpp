@@ -451,6 +451,11 @@ const LocalStore& local_store() noexcept {
     return store.local;
 }
 
+void local_store_gone() noexcept {
+    if (!store.broken)
+        give_up("its daemon has ended");
+}
+
 bool has_store() noexcept {
     return store.usable;
 }
