@@ -6,10 +6,12 @@
 #include "builder/page_tables.hpp"
 
 #include <cero/abi/grant.h>
+#include <cero/abi/shared_info.h>
 #include <cero/abi/start_info.h>
 #include <cero/abi/trap.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace cero::builder {
@@ -73,7 +75,7 @@ public:
             return reinterpret_cast<std::uint64_t*>(page(pfn));
         });
         mapping_.reset(); // a table that is mapped writable cannot be pinned
-        seed_grants(built);
+        prepare_shared_pages(built);
         if (kernel_.hypercall_page)
             control_.fill_hypercall_page(
                 domain_, frames_[(*kernel_.hypercall_page - kernel_.virtual_base) / page_size]);
@@ -205,7 +207,8 @@ private:
         cero_start_info start{};
         std::memcpy(start.magic, CERO_START_INFO_MAGIC, sizeof CERO_START_INFO_MAGIC);
         start.nr_pages = layout_.pages;
-        start.shared_info = info->shared_info_frame << CERO_PAGE_SHIFT;
+        shared_info_ = info->shared_info_frame;
+        start.shared_info = shared_info_ << CERO_PAGE_SHIFT;
         start.store_mfn = built.store_frame;
         start.store_evtchn = built.store_port;
         start.console.domU.mfn = built.console_frame;
@@ -232,10 +235,12 @@ private:
         std::memset(where + sizeof start, 0, page_size - sizeof start);
     }
 
-    void seed_grants(const Built& built) {
-        const cero_frame frame = control_.grant_table_frame(domain_);
-        const control::Mapping table = control_.map(domain_, {&frame, 1}, true);
-        auto* const entries = reinterpret_cast<cero_grant_entry_v1*>(table.data());
+    /// The two pages of the hypervisor's that a domain starts with: grants for its backends, and no
+    /// event may arrive before it has said where to.
+    void prepare_shared_pages(const Built& built) {
+        const std::array<cero_frame, 2> frames{control_.grant_table_frame(domain_), shared_info_};
+        const control::Mapping pages = control_.map(domain_, frames, true);
+        auto* const entries = reinterpret_cast<cero_grant_entry_v1*>(pages.data());
         const auto seed = [&](std::size_t reference, cero_frame target) {
             entries[reference].frame = static_cast<std::uint32_t>(target);
             entries[reference].domid = backend_domain;
@@ -244,6 +249,9 @@ private:
         };
         seed(CERO_GNTTAB_RESERVED_CONSOLE, built.console_frame);
         seed(CERO_GNTTAB_RESERVED_XENSTORE, built.store_frame);
+        auto* const shared = reinterpret_cast<cero_shared_info*>(pages.data() + page_size);
+        for (auto& vcpu : shared->vcpu_info)
+            vcpu.evtchn_upcall_mask = 1;
     }
 
     void start_vcpu() {
@@ -275,6 +283,7 @@ private:
     std::vector<cero_frame> frames_;
     std::vector<FrameRange> ranges_;
     control::Mapping mapping_;
+    cero_frame shared_info_{};
 };
 
 Built build(control::DomainControl& control, cero_domid domain, const Plan& plan) {

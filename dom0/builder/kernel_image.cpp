@@ -136,7 +136,8 @@ private:
         has_notes_ = true;
         switch (type) {
         case CERO_ELFNOTE_ENTRY:
-            image_.entry = number_of(content);
+            image_.entry = number_of(content); // zero is a good address: GRUB starts there
+            has_entry_ = true;
             break;
         case CERO_ELFNOTE_HYPERCALL_PAGE:
             image_.hypercall_page = number_of(content);
@@ -176,14 +177,14 @@ private:
     }
 
     void check_identity() const {
-        if (interface_.empty() && image_.entry == 0)
+        if (interface_.empty() && !has_entry_)
             refuse(is_pvh_ ? "it can only be started as a PVH guest (no PV entry note)"
                            : "its notes name no entry point",
                    wrong_kernel);
         if (interface_ != "xen-3.0")
             refuse(fmt::format("its note XEN_VERSION is \"{}\", not \"xen-3.0\"", interface_),
                    wrong_kernel);
-        if (image_.entry == 0)
+        if (!has_entry_)
             refuse(is_pvh_ ? "it can only be started as a PVH guest (no PV entry note)"
                            : "its notes name no entry point",
                    wrong_kernel);
@@ -264,6 +265,7 @@ private:
     std::uint64_t section_count_{};
     bool has_notes_{false};
     bool has_base_{false};
+    bool has_entry_{false};
     bool has_offset_{false};
     bool is_pvh_{false};
 };

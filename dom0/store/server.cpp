@@ -35,6 +35,7 @@ Server::Server(ServerOptions options)
         domain->ring = std::make_unique<RingTransport>(
             reinterpret_cast<cero_xenstore_page*>(domain->page.data()), domain->connection);
         core_.add(domain->connection);
+        events_->notify(domain->port); // Linux takes the first event for the sign that we are here
         domains_.emplace(DomainNumber{0}, std::move(domain));
         const int death = events_->bind_virq(CERO_VIRQ_DOM_EXC);
         if (death < 0)
