@@ -209,11 +209,18 @@ void PageCache::forget_sectors(std::uint64_t index, unsigned first, unsigned cou
 Result<Page*> PageCache::get_page(std::uint64_t index, bool for_write) {
     if (index >= page_up(host_.size) >> page_shift)
         return Errno::inval;
+    Page* page = TRY(get(index));
+    const std::uint64_t start = index << page_shift;
     if (for_write && store_ != nullptr) {
         MutexGuard guard{host_.lock};
-        TRY(store_->reserve(index << page_shift, page_size));
+        Errno error = Errno::inval; // truncated meanwhile
+        if (start < host_.size)
+            error = store_->reserve(start, smaller(page_size, host_.size - start)).error();
+        if (error != Errno::ok) {
+            page->put();
+            return error;
+        }
     }
-    Page* page = TRY(get(index));
     if (for_write) {
         set(*page, cache_flag::mapped_writable);
         mark_dirty(*page);
@@ -279,11 +286,6 @@ Result<std::size_t> PageCache::write(IoBuffer& buffer, std::uint64_t offset) noe
     while (buffer.remaining() != 0 && error == Errno::ok) {
         const std::size_t in_page = offset & page_mask;
         const std::size_t chunk = smaller(page_size - in_page, buffer.remaining());
-        if (store_ != nullptr)
-            if (auto room = store_->reserve(offset, chunk); !room) {
-                error = room.error();
-                break;
-            }
         // A page that lies wholly behind the old end needs no read; its rest must read as zero.
         const bool behind_end = (offset & ~std::uint64_t{page_mask}) >= host_.size;
         const bool whole = chunk == page_size || behind_end;
@@ -295,6 +297,15 @@ Result<std::size_t> PageCache::write(IoBuffer& buffer, std::uint64_t offset) noe
         Page& page = **found;
         if (has(page, cache_flag::busy))
             wait_idle(page);
+        // After the read: a block that is allocated now holds something stale.
+        const Status room = store_ == nullptr ? Status{} : Status{store_->reserve(offset, chunk).error()};
+        if (!room) {
+            if (whole)
+                std::memset(page.data(), 0, page_size);
+            page.put();
+            error = room.error();
+            break;
+        }
         auto* data = static_cast<char*>(page.data());
         if (behind_end && chunk != page_size)
             std::memset(data, 0, page_size);

@@ -63,6 +63,7 @@ public:
         const auto wanted = static_cast<std::size_t>(length < 0 ? 0 : length);
         append({line, wanted < sizeof(line) ? wanted : sizeof(line) - 1});
     }
+    void clear() noexcept { size_ = 0; }
     [[nodiscard]] const char* data() const noexcept { return data_; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] bool failed() const noexcept { return failed_; }

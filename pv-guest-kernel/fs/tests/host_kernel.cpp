@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Host stand-ins for memory, locks, time and processes. One thread: whoever would sleep fails the test.
 #include "host_kernel.hpp"
+#include "../block_node.hpp"
 #include "../char_device.hpp"
+#include "../ext2/ext2.hpp"
 #include "../mem_devices.hpp"
 #include "../page_cache.hpp"
 #include "../tmpfs.hpp"
@@ -69,6 +71,8 @@ void start() {
         if (!kernel::vfs::mount_root())
             std::abort();
         kernel::mem_devices::initialize();
+        kernel::ext2::initialize();
+        kernel::block_node::initialize();
     }
     allocations_left = -1;
     credentials = {};
@@ -129,6 +133,9 @@ void Page::put() noexcept {
 }
 void* Page::data() noexcept { return data_map()[this]; }
 Page* page_of(const void* address) noexcept { return page_map()[address]; }
+MachineFrame virt_to_mfn(const void* address) noexcept {
+    return MachineFrame{reinterpret_cast<std::uintptr_t>(address) >> page_shift};
+}
 MemoryInfo memory_info() noexcept { return {1U << 20U, 1U << 19U, 0, 0}; }
 void register_reclaimer(Reclaimer) noexcept {}
 

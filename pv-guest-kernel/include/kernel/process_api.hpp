@@ -92,6 +92,11 @@ struct SystemLoad {
 };
 [[nodiscard]] SystemLoad system_load() noexcept;
 
+/// uname(2): the node name (sethostname), and the release, whose number glibc checks.
+[[nodiscard]] std::string_view host_name() noexcept;
+Status set_host_name(std::string_view name) noexcept;
+inline constexpr char kernel_release[] = "6.1.0-cero";
+
 /// The session leader is gone: its terminal is hung up. Implemented by the tty layer.
 void release_controlling_terminal(int session) noexcept;
 /// Device number and foreground group of the session's terminal (for /proc/<pid>/stat); 0 and -1 if none.

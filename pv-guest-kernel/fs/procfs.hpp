@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// procfs: pieces that other parts of the kernel add to it.
+#pragma once
+
+#include "generated.hpp"
+
+namespace kernel::procfs {
+
+/// Adds /proc/net/<node.name>. The node lives for ever.
+void add_net_file(const generated::Node& node) noexcept;
+extern const generated::Node process_directory;
+bool next_process_entry(generated::Key key, std::uint64_t& cookie, generated::DynamicChild& child) noexcept;
+bool find_process_entry(generated::Key key, std::string_view name, generated::DynamicChild& child) noexcept;
+/// The list of mounts in the format of /proc/mounts.
+void generate_mounts(Text& out, generated::Key key) noexcept;
+
+} // namespace kernel::procfs
