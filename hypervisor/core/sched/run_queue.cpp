@@ -34,6 +34,13 @@ void RunQueue::dequeue(Vcpu& vcpu) noexcept {
     refresh_hints();
 }
 
+void RunQueue::admit(Vcpu& vcpu, std::uint64_t behind) const noexcept {
+    const std::uint64_t now = floor.load(Order::relaxed);
+    const std::uint64_t least = now > behind ? now - behind : 0;
+    std::uint64_t& time = vcpu.sched.virtual_time;
+    time = time < least ? least : time > now + wake_lag_ns ? now + wake_lag_ns : time;
+}
+
 void RunQueue::account(Vcpu& vcpu, std::uint64_t now) noexcept {
     SchedEntity& entity = vcpu.sched;
     const std::uint64_t ran = now > entity.started ? now - entity.started : 0;
@@ -59,8 +66,8 @@ void RunQueue::account(Vcpu& vcpu, std::uint64_t now) noexcept {
     std::uint64_t least = entity.virtual_time;
     if (first != nullptr && first->sched.virtual_time < least)
         least = first->sched.virtual_time;
-    if (least > floor)
-        floor = least;
+    if (least > floor.load(Order::relaxed))
+        floor.store(least, Order::relaxed);
 }
 
 std::uint64_t RunQueue::unpark(std::uint64_t now) noexcept {

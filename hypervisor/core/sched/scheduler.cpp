@@ -92,6 +92,17 @@ bool preempts(const Vcpu& vcpu, const RunQueue& queue, std::uint64_t now) noexce
            running.sched.virtual_time + weighted(ran, *running.domain);
 }
 
+/// A CPU that was idle joins at the time that the others have reached, so that virtual times of
+/// different CPUs stay comparable.
+void raise_floor(RunQueue& queue) noexcept {
+    std::uint64_t highest = queue.floor.load(Order::relaxed);
+    arch::online_cpus().for_each([&](CpuId cpu) {
+        const std::uint64_t floor = queue_of(cpu).floor.load(Order::relaxed);
+        highest = floor > highest ? floor : highest;
+    });
+    queue.floor.store(highest, Order::relaxed);
+}
+
 /// Takes the vCPU that is furthest behind from another queue, if it is behind `limit`. Only tries
 /// the other lock: two CPUs may look at each other at once.
 Vcpu* pull(CpuId cpu, std::uint64_t limit) {
@@ -136,8 +147,12 @@ Vcpu& pick(RunQueue& queue, CpuId cpu, bool keep) {
     const std::uint64_t limit = own == no_time       ? no_time
                                 : own > pull_lead_ns ? own - pull_lead_ns
                                                      : 0;
-    if (Vcpu* pulled = pull(cpu, limit); pulled != nullptr)
+    if (Vcpu* pulled = pull(cpu, limit); pulled != nullptr) {
+        if (running->is_idle)
+            raise_floor(queue);
+        queue.admit(*pulled, 2 * pull_lead_ns);
         return *pulled; // `next`, if it waited here, goes on waiting
+    }
     if (next == nullptr)
         return *queue.idle;
     if (next != running)
@@ -250,7 +265,6 @@ void insert(Vcpu& vcpu) {
             best = cpu;
     });
     vcpu.cpu.store(best.raw(), Order::relaxed);
-    vcpu.sched.virtual_time = queue_of(best).floor;
     vcpu.runstate.state = CERO_RUNSTATE_offline;
     vcpu.runstate.state_entry_time = arch::system_time().raw();
 }
@@ -278,9 +292,9 @@ void wake(Vcpu& vcpu) {
     if (is_runnable(vcpu) && !vcpu.sched.queued && !vcpu.is_running.load(Order::relaxed)) {
         if (vcpu.runstate.state != CERO_RUNSTATE_runnable)
             change_runstate(vcpu, CERO_RUNSTATE_runnable, Nanoseconds{now});
-        const std::uint64_t least = queue->floor > wake_bonus_ns ? queue->floor - wake_bonus_ns : 0;
-        if (vcpu.sched.virtual_time < least)
-            vcpu.sched.virtual_time = least;
+        if (queue->current->is_idle)
+            raise_floor(*queue);
+        queue->admit(vcpu, wake_bonus_ns);
         queue->enqueue(vcpu);
         kick = preempts(vcpu, *queue, now);
         if (kick) // so that the next one to wake looks elsewhere
@@ -409,7 +423,7 @@ void dump() {
         LockGuard guard{queue.lock};
         const Vcpu& vcpu = *queue.current;
         arch::log(arch::Level::info, "cpu %u: runs d%uv%u, floor %lu, %u wait", cpu.raw(),
-                  vcpu.domain->id.raw(), vcpu.id.raw(), queue.floor,
+                  vcpu.domain->id.raw(), vcpu.id.raw(), queue.floor.load(Order::relaxed),
                   queue.length.load(Order::relaxed));
         for (Vcpu* at = queue.waiting.front(); at != nullptr; at = queue.waiting.next(*at))
             arch::log(arch::Level::info, "  waits d%uv%u at %lu", at->domain->id.raw(),
