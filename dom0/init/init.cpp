@@ -219,6 +219,45 @@ private:
     std::vector<Service> services_;
 };
 
+/// True when the device holds an ext2 family file system with this label.
+bool has_label(const std::string& device, std::string_view label) {
+    constexpr off_t superblock = 1024;
+    constexpr std::size_t magic_offset = 56;
+    constexpr std::size_t label_offset = 120;
+    constexpr std::size_t label_size = 16;
+    char block[256];
+    const Fd fd{::open(device.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!fd || ::pread(fd.get(), block, sizeof block, superblock) != ssize_t{sizeof block})
+        return false;
+    std::string_view found{block + label_offset, label_size};
+    found = found.substr(0, found.find('\0'));
+    return block[magic_offset] == '\x53' && block[magic_offset + 1] == '\xef' && found == label;
+}
+
+/// Mounts the first disk or partition whose label is "data" on /data.
+void mount_data() {
+    std::vector<std::string> devices;
+    if (DIR* directory = ::opendir("/dev")) {
+        while (const dirent* entry = ::readdir(directory)) {
+            const std::string_view name = entry->d_name;
+            if (name.starts_with("vd") || name.starts_with("sd") || name.starts_with("nvme"))
+                devices.emplace_back(name);
+        }
+        ::closedir(directory);
+    }
+    std::ranges::sort(devices);
+    for (const std::string& name : devices) {
+        const std::string device = "/dev/" + name;
+        if (!has_label(device, "data"))
+            continue;
+        if (::mount(device.c_str(), "/data", "ext2", 0, "") == 0)
+            log("{} is mounted on /data", device);
+        else
+            log("{}: cannot mount it on /data: {}", device, errno_text(errno));
+        return;
+    }
+}
+
 /// Starts the configurations in the autostart directory, in the order of their names.
 void start_domains() {
     std::vector<std::string> files;
@@ -269,6 +308,7 @@ int init_main(int, char**) {
     mount_all();
     if (exists("/etc/cero/early"))
         (void)run({"/bin/sh", "/etc/cero/early"}); // what another kernel needs before the services
+    mount_data();
     ::sigprocmask(SIG_BLOCK, &handled, nullptr);
     Supervisor supervisor;
     if (is_control_domain()) {
