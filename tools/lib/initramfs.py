@@ -15,10 +15,23 @@ import argparse
 import gzip
 import os
 import stat
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 TIME = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
+
+
+def stripped(data):
+    """An executable without its symbols; anything else as it is."""
+    if data[:4] != b"\x7fELF":
+        return data
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        subprocess.run(["strip", "-s", file.name], check=True)
+        return Path(file.name).read_bytes()
 
 
 class Archive:
@@ -66,7 +79,7 @@ class Archive:
         out += b"\0" * (-len(out) % 4)
 
 
-def read_manifest(archive, text, base, defines, where):
+def read_manifest(archive, text, base, defines, where, strip):
     for number, line in enumerate(text.splitlines(), start=1):
         line = line.split("#")[0]
         for key, value in defines.items():
@@ -79,7 +92,8 @@ def read_manifest(archive, text, base, defines, where):
             if kind == "dir":
                 archive.add(path, stat.S_IFDIR | int(rest[0], 8))
             elif kind == "file":
-                archive.add(path, stat.S_IFREG | int(rest[1], 8), (base / rest[0]).read_bytes())
+                data = (base / rest[0]).read_bytes()
+                archive.add(path, stat.S_IFREG | int(rest[1], 8), stripped(data) if strip else data)
             elif kind == "link":
                 archive.add(path, stat.S_IFLNK | 0o777, rest[0].encode())
             elif kind == "node":
@@ -99,12 +113,13 @@ def main():
     parser.add_argument("--base", type=Path, default=Path("."), help="where relative sources are looked for")
     parser.add_argument("--define", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--gzip", action="store_true")
+    parser.add_argument("--strip", action="store_true", help="leave symbols out of the executables named by `file`")
     parser.add_argument("manifest", type=Path, nargs="+")
     arguments = parser.parse_args()
     defines = dict(item.split("=", 1) for item in arguments.define)
     archive = Archive()
     for manifest in arguments.manifest:
-        read_manifest(archive, manifest.read_text(), arguments.base, defines, manifest)
+        read_manifest(archive, manifest.read_text(), arguments.base, defines, manifest, arguments.strip)
     data = archive.to_bytes()
     if arguments.gzip:
         data = gzip.compress(data, 9, mtime=0)
