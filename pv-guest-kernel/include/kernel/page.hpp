@@ -26,11 +26,12 @@ struct Page {
     std::uint8_t order;  ///< of a block in the allocator
     std::uint16_t flags; ///< of the owner (PageUse::cache: pvk-fs; table: mm)
     std::uint64_t index; ///< of the owner (slab: object size; cache: page index in the file)
+    struct Owner {
+        void* data[2];
+    };
     union {
         cero::ListLink link{}; ///< of the owner
-        struct {
-            void* data[2];
-        } owner;
+        Owner owner;
     };
 
     void get() noexcept { ++references; }

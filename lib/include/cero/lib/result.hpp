@@ -43,7 +43,8 @@ public:
     /// Precondition of the next four: has_value().
     [[nodiscard]] constexpr T& operator*() & noexcept { return value_; }
     [[nodiscard]] constexpr const T& operator*() const& noexcept { return value_; }
-    [[nodiscard]] constexpr T&& operator*() && noexcept { return std::move(value_); }
+    /// Not nodiscard: TRY() as a statement drops the value.
+    constexpr T&& operator*() && noexcept { return std::move(value_); }
     [[nodiscard]] constexpr T* operator->() noexcept { return &value_; }
 
     template <typename U>
