@@ -24,6 +24,9 @@ void set_console_level(Level level) noexcept;
 /// them (past text that the ring has lost meanwhile).
 std::size_t read_log(std::uint64_t& from, char* out, std::size_t size) noexcept;
 
+/// Position behind the newest byte.
+[[nodiscard]] std::uint64_t log_end() noexcept;
+
 #define KERNEL_ASSERT(condition)                                                                   \
     (__builtin_expect(!!(condition), 1)                                                            \
          ? static_cast<void>(0)                                                                    \

@@ -30,6 +30,11 @@ public:
         return link == &head_ ? nullptr : owner(link);
     }
 
+    [[nodiscard]] T* previous(T& item) noexcept {
+        ListLink* link = (item.*Member).prev;
+        return link == &head_ ? nullptr : owner(link);
+    }
+
     void push_back(T& item) noexcept { insert_link(*head_.prev, item.*Member); }
     void push_front(T& item) noexcept { insert_link(head_, item.*Member); }
     /// Inserts `item` before `position`.

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Clocks from the hypervisor's time records, timers, and the VIRQ_TIMER behind them.
+#include "arch/x86_64/cpu.hpp"
+#include "event/upcall.hpp"
+#include "sched/thread.hpp"
+#include "sched/timer_queue.hpp"
+
+#include <kernel/event.hpp>
+#include <kernel/log.hpp>
+#include <kernel/sync.hpp>
+#include <kernel/time.hpp>
+
+namespace kernel {
+
+class TimerQueue {
+public:
+    void insert(Timer& timer) noexcept {
+        Timer* at = timers_.back();
+        Timer* after = nullptr;
+        // From the back: most timers are armed further ahead than those that wait already.
+        while (at != nullptr && at->deadline_ > timer.deadline_) {
+            after = at;
+            at = previous(*at);
+        }
+        if (after == nullptr)
+            timers_.push_back(timer);
+        else
+            timers_.insert_before(*after, timer);
+    }
+    static void remove(Timer& timer) noexcept { List::remove(timer); }
+    [[nodiscard]] Nanoseconds earliest() noexcept {
+        const Timer* first = timers_.front();
+        return first == nullptr ? ~Nanoseconds{0} : first->deadline_;
+    }
+    void run_expired() noexcept {
+        Nanoseconds now = monotonic_ns();
+        for (Timer* timer = timers_.front(); timer != nullptr && timer->deadline_ <= now; timer = timers_.front()) {
+            List::remove(*timer);
+            timer->callback_(timer->context_);
+            now = monotonic_ns();
+        }
+    }
+
+private:
+    using List = cero::IntrusiveList<Timer, &Timer::link_>;
+    Timer* previous(Timer& timer) noexcept { return timers_.previous(timer); }
+    List timers_;
+};
+
+namespace {
+
+TimerQueue queue;
+Nanoseconds programmed = ~Nanoseconds{0}; ///< deadline that the hypervisor knows
+std::int64_t wall_offset;                 ///< set by set_wall_ns, on top of the hypervisor's
+
+__extension__ using Wide = unsigned __int128;
+
+std::uint64_t scale(std::uint64_t cycles, const cero_vcpu_time_info& time) noexcept {
+    cycles = time.tsc_shift >= 0 ? cycles << time.tsc_shift : cycles >> -time.tsc_shift;
+    return static_cast<std::uint64_t>((static_cast<Wide>(cycles) * time.tsc_to_system_mul) >> 32);
+}
+
+void timer_event(event::Port, void*) {
+    programmed = ~Nanoseconds{0};
+    queue.run_expired();
+}
+
+} // namespace
+
+Nanoseconds monotonic_ns() noexcept {
+    const volatile cero_vcpu_time_info& time = this_vcpu_info().time;
+    for (;;) {
+        const std::uint32_t version = time.version;
+        barrier();
+        cero_vcpu_time_info copy{};
+        copy.tsc_timestamp = time.tsc_timestamp;
+        copy.system_time = time.system_time;
+        copy.tsc_to_system_mul = time.tsc_to_system_mul;
+        copy.tsc_shift = time.tsc_shift;
+        const std::uint64_t now = read_tsc();
+        barrier();
+        if ((version & 1) == 0 && time.version == version)
+            return copy.system_time + scale(now - copy.tsc_timestamp, copy);
+    }
+}
+
+Nanoseconds cycles_to_ns(std::uint64_t cycles) noexcept {
+    return scale(cycles, this_vcpu_info().time);
+}
+
+namespace {
+/// Wall-clock time at monotonic zero.
+Nanoseconds wall_base() noexcept {
+    const volatile cero_shared_info& info = shared_info();
+    for (;;) {
+        const std::uint32_t version = info.wc_version;
+        barrier();
+        const std::uint64_t seconds = (static_cast<std::uint64_t>(info.wc_sec_hi) << 32) | info.wc_sec;
+        const std::uint64_t nanoseconds = info.wc_nsec;
+        barrier();
+        if ((version & 1) == 0 && info.wc_version == version)
+            return seconds * ns_per_s + nanoseconds;
+    }
+}
+} // namespace
+
+Nanoseconds wall_ns() noexcept {
+    return wall_base() + monotonic_ns() + static_cast<Nanoseconds>(wall_offset);
+}
+
+void set_wall_ns(Nanoseconds now) noexcept {
+    wall_offset = static_cast<std::int64_t>(now - wall_base() - monotonic_ns());
+}
+
+void Timer::arm(Nanoseconds deadline) noexcept {
+    EventGuard guard;
+    TimerQueue::remove(*this);
+    deadline_ = deadline;
+    queue.insert(*this);
+}
+
+void Timer::cancel() noexcept {
+    EventGuard guard;
+    TimerQueue::remove(*this);
+}
+
+bool timer_needs_programming() noexcept {
+    return queue.earliest() < programmed;
+}
+
+void program_timer() noexcept {
+    const Nanoseconds earliest = queue.earliest();
+    if (earliest >= programmed)
+        return; // a timer that fires too early finds nothing to do
+    programmed = earliest;
+    const cero_vcpu_set_singleshot_timer argument{earliest, 0, 0};
+    if (hyper::vcpu_op(CERO_VCPUOP_set_singleshot_timer, 0, &argument) != 0)
+        panic("the hypervisor refused a timer");
+}
+
+void init_time() noexcept {
+    static_cast<void>(hyper::vcpu_op(CERO_VCPUOP_stop_periodic_timer, 0, nullptr));
+    auto port = event::bind_virq(CERO_VIRQ_TIMER);
+    if (!port)
+        panic("no timer interrupt: error %d", static_cast<int>(port.error()));
+    event::set_handler(*port, timer_event, nullptr);
+}
+
+} // namespace kernel
