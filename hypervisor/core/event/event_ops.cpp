@@ -344,16 +344,19 @@ void close_port(Domain& domain, std::uint32_t port) {
 }
 
 Status close_all(Domain& domain) {
-    for (std::uint32_t port = 1; port < domain.events.limit; ++port) {
+    std::uint32_t& port = domain.events.close_from;
+    for (; port < domain.events.limit; ++port) {
         if (domain.events.find(EventPort{port}) == nullptr) {
             port |= channels_per_page - 1; // no memory: the whole page is closed
             continue;
         }
         close_port(domain, port);
-        // Ports closed already cost little, so starting over after a preemption is fine.
-        if (port % channels_per_page == channels_per_page - 1 && arch::preemption_point())
+        if (port % 64 == 63 && arch::preemption_point()) {
+            ++port;
             return Errno::restart;
+        }
     }
+    port = 1;
     return {};
 }
 

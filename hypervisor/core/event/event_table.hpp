@@ -32,7 +32,8 @@ struct EventTable {
     Spinlock<LockRank::event> lock;
     std::uint32_t limit{CERO_EVTCHN_2L_PORTS}; ///< ports below this number may be used
     std::uint32_t in_use{};
-    std::uint32_t search_from{1};
+    std::uint32_t search_from{1}; ///< ports below are open
+    std::uint32_t close_from{1};  ///< where a close of all ports goes on after a preemption
     EventChannel* pages[channel_pages]{};
 
     /// The channel of a port that has memory, else null. Lock held, or the caller tolerates change.
