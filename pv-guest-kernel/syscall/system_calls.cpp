@@ -28,7 +28,7 @@ Status sys_uname(UserAddress out) {
 }
 CERO_SYSCALL(63, uname);
 
-Status set_name(char (&field)[65], UserAddress from, std::size_t size) noexcept {
+Status set_name_from_user(char (&field)[65], UserAddress from, std::size_t size) noexcept {
     if (current_credentials().euid != 0)
         return Errno::perm;
     if (size >= sizeof field)
@@ -39,11 +39,11 @@ Status set_name(char (&field)[65], UserAddress from, std::size_t size) noexcept 
     return {};
 }
 Status sys_sethostname(UserAddress from, std::size_t size) {
-    return set_name(system_name.node, from, size);
+    return set_name_from_user(system_name.node, from, size);
 }
 CERO_SYSCALL(170, sethostname);
 Status sys_setdomainname(UserAddress from, std::size_t size) {
-    return set_name(system_name.domain, from, size);
+    return set_name_from_user(system_name.domain, from, size);
 }
 CERO_SYSCALL(171, setdomainname);
 
@@ -351,4 +351,17 @@ Status sys_clone3(UserAddress) {
 CERO_SYSCALL(435, clone3);
 
 } // namespace
+
+std::string_view host_name() noexcept {
+    return {system_name.node, strlen(system_name.node)};
+}
+
+Status set_host_name(std::string_view name) noexcept {
+    if (name.size() >= sizeof system_name.node)
+        return Errno::inval;
+    memset(system_name.node, 0, sizeof system_name.node);
+    memcpy(system_name.node, name.data(), name.size());
+    return {};
+}
+
 } // namespace kernel
