@@ -23,6 +23,8 @@ enum class LockRank : std::uint8_t {
     binding,     ///< connecting and closing interdomain event channels
     event,       ///< an event table; two of them by ascending slot
     irq,         ///< pirq routing
+    irq_line,    ///< hv-arch: routed interrupts
+    irq_chip,    ///< hv-arch: registers of interrupt controllers, PCI configuration ports
     sched,       ///< a run queue; two of them by ascending CPU, or tried
     timer,       ///< one timer
     timer_queue, ///< the timers of a CPU

@@ -37,7 +37,4 @@ void for_each_free_range(void (*visit)(MachineFrame first, std::uint64_t count))
 /// The whole command line.
 [[nodiscard]] const char* boot_command_line() noexcept;
 
-/// Physical address of the ACPI root pointer; 0 = none.
-[[nodiscard]] std::uint64_t acpi_root() noexcept;
-
 } // namespace cero::arch

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Detection of the CPU features that the hypervisor uses itself.
+#include <arch/api/vcpu.hpp>
+#include <arch/x86_64/cpu/registers.hpp>
+
+namespace cero::arch {
+
+CpuFeatures features;
+
+void detect_features() noexcept {
+    const auto bit = [](std::uint32_t word, unsigned n) { return (word >> n & 1) != 0; };
+    features.max_leaf = cpuid(0).eax;
+    features.max_extended_leaf = cpuid(0x80000000).eax;
+    const CpuidResult one = cpuid(1);
+    features.xsave = bit(one.ecx, 26) && features.max_leaf >= 0xd;
+    features.x2apic = bit(one.ecx, 21);
+    features.tsc_deadline = bit(one.ecx, 24);
+    features.pge = bit(one.edx, 13);
+    if (features.max_leaf >= 7) {
+        const CpuidResult seven = cpuid(7);
+        features.fsgsbase = bit(seven.ebx, 0);
+        features.smep = bit(seven.ebx, 7);
+        features.smap = bit(seven.ebx, 20);
+        features.umip = bit(seven.ecx, 2);
+    }
+    if (features.max_leaf >= 6)
+        features.arat = bit(cpuid(6).eax, 2);
+    if (features.max_extended_leaf >= 0x80000001)
+        features.pages_1g = bit(cpuid(0x80000001).edx, 26);
+    if (features.max_extended_leaf >= 0x80000007)
+        features.invariant_tsc = bit(cpuid(0x80000007).edx, 8);
+    features.xcr0 = 3;
+    if (features.xsave) {
+        const CpuidResult state = cpuid(0xd);
+        features.xcr0 = (static_cast<std::uint64_t>(state.edx) << 32 | state.eax) & guest_xcr0_mask;
+        features.xsaveopt = bit(cpuid(0xd, 1).eax, 0);
+    }
+}
+
+} // namespace cero::arch

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Control registers, model-specific registers, CPUID, and their bits.
+#pragma once
+
+#include <cstdint>
+
+namespace cero::arch {
+
+enum class Msr : std::uint32_t {
+    tsc = 0x10,
+    apic_base = 0x1b,
+    tsc_deadline = 0x6e0,
+    pat = 0x277,
+    sysenter_cs = 0x174,
+    sysenter_esp = 0x175,
+    sysenter_eip = 0x176,
+    x2apic_base = 0x800,
+    efer = 0xc0000080,
+    star = 0xc0000081,
+    lstar = 0xc0000082,
+    cstar = 0xc0000083,
+    sfmask = 0xc0000084,
+    fs_base = 0xc0000100,
+    gs_base = 0xc0000101,
+    kernel_gs_base = 0xc0000102,
+    tsc_aux = 0xc0000103,
+};
+
+inline std::uint64_t read_msr(Msr msr) noexcept {
+    std::uint32_t low, high;
+    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(static_cast<std::uint32_t>(msr)));
+    return static_cast<std::uint64_t>(high) << 32 | low;
+}
+inline void write_msr(Msr msr, std::uint64_t value) noexcept {
+    __asm__ volatile("wrmsr"
+                     :
+                     : "c"(static_cast<std::uint32_t>(msr)), "a"(static_cast<std::uint32_t>(value)),
+                       "d"(static_cast<std::uint32_t>(value >> 32))
+                     : "memory");
+}
+
+struct CpuidResult {
+    std::uint32_t eax, ebx, ecx, edx;
+};
+inline CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) noexcept {
+    CpuidResult r;
+    __asm__ volatile("cpuid"
+                     : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+                     : "a"(leaf), "c"(subleaf));
+    return r;
+}
+
+namespace cr0 {
+inline constexpr std::uint64_t pe = 1, mp = 2, em = 4, ts = 8, et = 16, ne = 32, wp = 1u << 16,
+                               am = 1u << 18, pg = 1u << 31;
+} // namespace cr0
+namespace cr4 {
+inline constexpr std::uint64_t tsd = 1u << 2, de = 1u << 3, pae = 1u << 5, mce = 1u << 6,
+                               pge = 1u << 7, osfxsr = 1u << 9, osxmmexcpt = 1u << 10,
+                               umip = 1u << 11, fsgsbase = 1u << 16, osxsave = 1u << 18,
+                               smep = 1u << 20, smap = 1u << 21;
+} // namespace cr4
+namespace rflags {
+inline constexpr std::uint64_t cf = 1, fixed = 2, pf = 4, af = 0x10, zf = 0x40, sf = 0x80,
+                               tf = 0x100, interrupt = 0x200, df = 0x400, of = 0x800, iopl = 0x3000,
+                               nt = 0x4000, rf = 0x10000, vm = 0x20000, ac = 0x40000, id = 0x200000;
+} // namespace rflags
+
+inline std::uint64_t read_cr0() noexcept {
+    std::uint64_t value;
+    __asm__ volatile("mov %%cr0, %0" : "=r"(value));
+    return value;
+}
+inline void write_cr0(std::uint64_t value) noexcept {
+    __asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
+}
+inline std::uint64_t read_cr2() noexcept {
+    std::uint64_t value;
+    __asm__ volatile("mov %%cr2, %0" : "=r"(value));
+    return value;
+}
+inline std::uint64_t read_cr3() noexcept {
+    std::uint64_t value;
+    __asm__ volatile("mov %%cr3, %0" : "=r"(value));
+    return value;
+}
+inline void write_cr3(std::uint64_t value) noexcept {
+    __asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
+}
+inline std::uint64_t read_cr4() noexcept {
+    std::uint64_t value;
+    __asm__ volatile("mov %%cr4, %0" : "=r"(value));
+    return value;
+}
+inline void write_cr4(std::uint64_t value) noexcept {
+    __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
+}
+inline void write_xcr0(std::uint64_t value) noexcept {
+    __asm__ volatile("xsetbv"
+                     :
+                     : "c"(0), "a"(static_cast<std::uint32_t>(value)),
+                       "d"(static_cast<std::uint32_t>(value >> 32)));
+}
+
+/// Whether the address has the form of a 48-bit virtual address.
+constexpr bool is_canonical(std::uint64_t address) noexcept {
+    return (static_cast<std::int64_t>(address << 16) >> 16) == static_cast<std::int64_t>(address);
+}
+
+/// Features of the boot CPU that this code uses; all CPUs are alike.
+struct CpuFeatures {
+    bool xsave, xsaveopt, smep, smap, umip, x2apic, tsc_deadline, invariant_tsc, pages_1g, pge,
+        fsgsbase, arat;
+    std::uint32_t max_leaf, max_extended_leaf;
+    std::uint64_t xcr0; ///< what guests may switch on
+};
+extern CpuFeatures features;
+void detect_features() noexcept;
+
+} // namespace cero::arch

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Port and memory-mapped I/O.
+#pragma once
+
+#include <cstdint>
+
+namespace cero::arch {
+
+inline void out8(std::uint16_t port, std::uint8_t value) noexcept {
+    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+inline void out16(std::uint16_t port, std::uint16_t value) noexcept {
+    __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+inline void out32(std::uint16_t port, std::uint32_t value) noexcept {
+    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+inline std::uint8_t in8(std::uint16_t port) noexcept {
+    std::uint8_t value;
+    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+inline std::uint16_t in16(std::uint16_t port) noexcept {
+    std::uint16_t value;
+    __asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+inline std::uint32_t in32(std::uint16_t port) noexcept {
+    std::uint32_t value;
+    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+/// A device register of a mapped page; T is the access width.
+template <typename T>
+T mmio_read(std::uint64_t address) noexcept {
+    return *reinterpret_cast<const volatile T*>(address);
+}
+template <typename T>
+void mmio_write(std::uint64_t address, T value) noexcept {
+    *reinterpret_cast<volatile T*>(address) = value;
+}
+
+} // namespace cero::arch

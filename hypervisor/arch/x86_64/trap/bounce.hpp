@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Entering the guest kernel: mode switch and the frame on its stack [pv-abi-facts D.1, D.2].
+#pragma once
+
+#include <arch/api/context.hpp>
+#include <core/domain/vcpu.hpp>
+
+namespace cero::arch {
+
+/// Exchanges the GS bases and loads the kernel's tables. Precondition: user mode.
+void enter_kernel_mode(ArchVcpu& vcpu) noexcept;
+/// The way back. Precondition: kernel mode, user_cr3 is set.
+void enter_user_mode(ArchVcpu& vcpu) noexcept;
+
+void bounce(Vcpu& vcpu, std::uint64_t handler, bool mask_events) noexcept;
+void bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events,
+                      std::uint64_t code) noexcept;
+/// The failsafe frame: also the four data selectors, which become null.
+void bounce_failsafe(Vcpu& vcpu) noexcept;
+
+} // namespace cero::arch

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Every way into the hypervisor and back. Rules:
+ *  - A guest's registers are saved into its ArchVcpu, never on a stack: SYSCALL code pushes there, exceptions
+ *    from ring 3 find TSS.rsp0 at the end of `regs`.
+ *  - Short paths save the registers that C++ clobbers; rbx, rbp, r12..r15 stay live in the CPU. The full paths
+ *    (emulation, anything that may schedule) save them too.
+ *  - In the hypervisor GS is the per-CPU area, and the swapped one belongs to the guest; interrupts are off.
+ *  - NMI, #MC, #DF and #DB have stacks of their own: they may arrive before the first instruction of an entry.
+ *  - `clac`/`stac` sites are three-byte nops until apply_patch_sites() finds SMAP. */
+#include <arch/x86_64/asm_offsets.h>
+#include <arch/x86_64/layout.h>
+
+#define SYSCALL_MARK 0x100
+#define NON_CANONICAL_EDGE 0x800000000000
+#define MSR_GS_BASE 0xc0000101
+
+.macro CLAC_SITE
+771:    .byte   0x0f, 0x1f, 0x00
+        .pushsection .patch_sites, "a"
+        .long   771b - ., 1
+        .popsection
+.endm
+.macro PUSH_CLOBBERED
+        pushq   %rdi
+        pushq   %rsi
+        pushq   %rdx
+        pushq   %rcx
+        pushq   %rax
+        pushq   %r8
+        pushq   %r9
+        pushq   %r10
+        pushq   %r11
+.endm
+.macro PUSH_PRESERVED
+        pushq   %rbx
+        pushq   %rbp
+        pushq   %r12
+        pushq   %r13
+        pushq   %r14
+        pushq   %r15
+.endm
+.macro POP_ALL
+        popq    %r15
+        popq    %r14
+        popq    %r13
+        popq    %r12
+        popq    %rbp
+        popq    %rbx
+        popq    %r11
+        popq    %r10
+        popq    %r9
+        popq    %r8
+        popq    %rax
+        popq    %rcx
+        popq    %rdx
+        popq    %rsi
+        popq    %rdi
+.endm
+/* rdi = vcpu */
+.macro SAVE_PRESERVED
+        movq    %rbx, VCPU_RBX(%rdi)
+        movq    %rbp, VCPU_RBP(%rdi)
+        movq    %r12, VCPU_R12(%rdi)
+        movq    %r13, VCPU_R13(%rdi)
+        movq    %r14, VCPU_R14(%rdi)
+        movq    %r15, VCPU_R15(%rdi)
+.endm
+/* rdi = vcpu; jumps to \slow when anything is to be done before the guest runs. Clobbers rcx. */
+.macro CHECK_EXIT_WORK slow
+        movl    %gs:PERCPU_SOFTIRQS, %ecx
+        orl     VCPU_EXIT_WORK(%rdi), %ecx
+        jnz     \slow
+        movq    VCPU_INFO(%rdi), %rcx
+        movzwl  (%rcx), %ecx            /* pending in the low byte, mask in the high one */
+        decl    %ecx
+        cmpl    $254, %ecx              /* pending set, mask clear */
+        jbe     \slow
+.endm
+
+        .section .text.entry, "ax"
+
+/* ---- SYSCALL: a hypercall, or the guest user's system call ---- */
+        .globl  syscall_entry
+        .balign 64
+syscall_entry:
+        swapgs
+        movq    %rsp, %gs:PERCPU_SCRATCH
+        movq    %gs:PERCPU_REGS_END, %rsp
+        pushq   $CERO_SEL_RING3_SS
+        pushq   %gs:PERCPU_SCRATCH
+        pushq   %r11
+        pushq   $CERO_SEL_RING3_CS64
+        pushq   %rcx
+        pushq   $SYSCALL_MARK
+        PUSH_CLOBBERED
+        cmpb    $0, (VCPU_USER_MODE - VCPU_R11)(%rsp)
+        movq    %gs:PERCPU_STACK_TOP, %rsp
+        jne     guest_system_call
+        movq    %r10, %rcx
+        cmpq    $64, %rax
+        jae     hypercall_unknown
+        leaq    _ZN4cero15hypercall_tableE(%rip), %r11
+        call    *(%r11, %rax, 8)
+hypercall_return:
+        movq    %gs:PERCPU_CURRENT, %rdi
+        testq   %rax, %rax
+        js      hypercall_failed
+exit_syscall:                           /* rdi = vcpu, rax = result; rbx, rbp, r12..r15 live */
+        CHECK_EXIT_WORK exit_syscall_slow
+        movq    VCPU_RIP(%rdi), %rcx
+        movabsq $NON_CANONICAL_EDGE, %rdx
+        cmpq    %rdx, %rcx              /* SYSCALL at the very end of the lower half: SYSRET would */
+        je      exit_syscall_slow       /* fault in ring 0 with the guest's stack */
+        movq    VCPU_RFLAGS(%rdi), %r11
+        movq    VCPU_R8(%rdi), %r8
+        movq    VCPU_R9(%rdi), %r9
+        movq    VCPU_R10(%rdi), %r10
+        movq    VCPU_RDX(%rdi), %rdx
+        movq    VCPU_RSI(%rdi), %rsi
+        movq    VCPU_RSP(%rdi), %rsp
+        movq    VCPU_RDI(%rdi), %rdi
+        swapgs
+        sysretq
+
+hypercall_unknown:
+        movq    $-38, %rax              /* ENOSYS */
+        jmp     hypercall_return
+hypercall_failed:
+        movq    VCPU_RAX(%rdi), %rsi    /* the number */
+        movq    %rax, %rdx
+        call    _ZN4cero16finish_hypercallERNS_4VcpuEml
+        movq    %gs:PERCPU_CURRENT, %rdi
+        jmp     exit_syscall
+exit_syscall_slow:
+        movq    %rax, VCPU_RAX(%rdi)
+        SAVE_PRESERVED
+        call    exit_work
+        jmp     exit_full
+
+guest_system_call:
+        movq    %gs:PERCPU_CURRENT, %rdi
+        call    deliver_system_call
+        movq    %gs:PERCPU_CURRENT, %rdi
+        movq    VCPU_RAX(%rdi), %rax
+        jmp     exit_syscall
+
+/* Row 23 of the table. Does not return to the dispatcher: all registers come from the frame. */
+        .globl  hypercall_iret
+hypercall_iret:
+        movq    %gs:PERCPU_STACK_TOP, %rsp
+        movq    %gs:PERCPU_CURRENT, %rdi
+        call    return_from_trap
+        movq    %gs:PERCPU_CURRENT, %rdi
+exit_short:                             /* rdi = vcpu; rbx, rbp, r12..r15 live */
+        CHECK_EXIT_WORK exit_short_slow
+        leaq    VCPU_RIP(%rdi), %rsp
+        movq    VCPU_R11(%rdi), %r11
+        movq    VCPU_R10(%rdi), %r10
+        movq    VCPU_R9(%rdi), %r9
+        movq    VCPU_R8(%rdi), %r8
+        movq    VCPU_RAX(%rdi), %rax
+        movq    VCPU_RCX(%rdi), %rcx
+        movq    VCPU_RDX(%rdi), %rdx
+        movq    VCPU_RSI(%rdi), %rsi
+        movq    VCPU_RDI(%rdi), %rdi
+        swapgs
+        .globl  iret_short
+iret_short:
+        iretq
+exit_short_slow:
+        SAVE_PRESERVED
+        call    exit_work
+
+        .globl  exit_full
+exit_full:                              /* the current vCPU's registers are all in memory, nothing to do */
+        movq    %gs:PERCPU_CURRENT, %rdi
+        leaq    VCPU_R15(%rdi), %rsp
+        POP_ALL
+        addq    $8, %rsp
+        swapgs
+        .globl  iret_full
+iret_full:
+        iretq
+
+/* IRETQ to the guest faulted: bad selector, stack or rip. GPRs are the guest's, GS is the guest's, the fault
+ * frame lies over the saved registers below rip. */
+iret_faulted:
+        swapgs
+        popq    %gs:PERCPU_SCRATCH      /* error code and vector */
+        movq    %gs:PERCPU_REGS_END, %rsp
+        subq    $40, %rsp
+        pushq   %gs:PERCPU_SCRATCH
+        PUSH_CLOBBERED
+        PUSH_PRESERVED
+        movq    %gs:PERCPU_CURRENT, %rdi
+        movq    %gs:PERCPU_STACK_TOP, %rsp
+        call    deliver_iret_fault
+        call    exit_work
+        jmp     exit_full
+
+/* ---- Exceptions ---- */
+.macro STUB vector, has_code, target
+        .balign 16
+stub_\vector:
+        .if \has_code == 0
+        pushq   $0
+        .endif
+        movl    $\vector, 4(%rsp)
+        jmp     \target
+.endm
+
+/* Page faults: short path first; what it leaves is emulated with all registers saved. */
+page_fault_entry:
+        CLAC_SITE
+        testb   $3, 16(%rsp)
+        jz      from_hypervisor
+        swapgs
+        cld
+        PUSH_CLOBBERED
+        movq    %gs:PERCPU_CURRENT, %rdi
+        movq    %gs:PERCPU_STACK_TOP, %rsp
+        call    page_fault_from_guest
+        movq    %gs:PERCPU_CURRENT, %rdi
+        testb   %al, %al
+        jnz     exit_short
+        SAVE_PRESERVED
+        call    page_fault_emulation
+        call    exit_work
+        jmp     exit_full
+
+exception_entry:
+        CLAC_SITE
+        testb   $3, 16(%rsp)
+        jz      from_hypervisor
+        swapgs
+        cld
+        PUSH_CLOBBERED
+        PUSH_PRESERVED
+        movq    %gs:PERCPU_CURRENT, %rdi
+        movq    %gs:PERCPU_STACK_TOP, %rsp
+        call    exception_from_guest
+        movq    %gs:PERCPU_CURRENT, %rdi
+        CHECK_EXIT_WORK 1f
+        jmp     exit_full
+1:      call    exit_work
+        jmp     exit_full
+
+interrupt_entry:
+        CLAC_SITE
+        testb   $3, 16(%rsp)
+        jz      from_hypervisor
+        swapgs
+        cld
+        PUSH_CLOBBERED
+        movl    (VCPU_ERROR + 4 - VCPU_R11)(%rsp), %edi
+        movq    %gs:PERCPU_STACK_TOP, %rsp
+        call    handle_interrupt
+        movq    %gs:PERCPU_CURRENT, %rdi
+        jmp     exit_short
+
+from_hypervisor:                        /* on this CPU's stack; GS is ours unless IRETQ faulted */
+        pushq   %rax
+        leaq    iret_short(%rip), %rax
+        cmpq    %rax, 16(%rsp)
+        je      1f
+        leaq    iret_full(%rip), %rax
+        cmpq    %rax, 16(%rsp)
+        je      1f
+        popq    %rax
+        cld
+        PUSH_CLOBBERED
+        PUSH_PRESERVED
+        movq    %rsp, %rdi
+        call    trap_from_hypervisor
+        POP_ALL
+        addq    $8, %rsp
+        iretq
+1:      popq    %rax
+        jmp     iret_faulted
+
+/* ---- Own stacks: the per-CPU area is found from the stack's address, whatever GS holds ---- */
+.macro OWN_STACK_ENTER
+        cld
+        PUSH_CLOBBERED
+        PUSH_PRESERVED
+        movl    $MSR_GS_BASE, %ecx
+        rdmsr
+        movl    %eax, %ebx
+        movl    %edx, %r12d
+        movq    %rsp, %rax
+        andq    $-(1 << CERO_CPU_AREA_SHIFT), %rax
+        movq    %rax, %rdx
+        shrq    $32, %rdx
+        wrmsr
+        movq    %rsp, %rdi
+.endm
+.macro OWN_STACK_LEAVE
+        movl    $MSR_GS_BASE, %ecx
+        movl    %ebx, %eax
+        movl    %r12d, %edx
+        wrmsr
+        POP_ALL
+        addq    $8, %rsp
+        iretq
+.endm
+nmi_entry:
+        CLAC_SITE
+        OWN_STACK_ENTER
+        call    non_maskable_interrupt
+        OWN_STACK_LEAVE
+machine_check_entry:
+double_fault_entry:
+        CLAC_SITE
+        OWN_STACK_ENTER
+        call    fatal_trap
+        OWN_STACK_LEAVE
+debug_entry:
+        CLAC_SITE
+        testb   $3, 16(%rsp)
+        jnz     1f
+        OWN_STACK_ENTER
+        call    debug_from_hypervisor
+        OWN_STACK_LEAVE
+1:      swapgs
+        cld
+        PUSH_CLOBBERED
+        PUSH_PRESERVED
+        movq    %gs:PERCPU_CURRENT, %rdi
+        movq    %rsp, %rsi
+        call    debug_from_guest        /* copies the registers to the vCPU */
+        movq    %gs:PERCPU_STACK_TOP, %rsp
+        call    exit_work
+        jmp     exit_full
+
+        STUB 0, 0, exception_entry
+        STUB 1, 0, debug_entry
+        STUB 2, 0, nmi_entry
+        STUB 3, 0, exception_entry
+        STUB 4, 0, exception_entry
+        STUB 5, 0, exception_entry
+        STUB 6, 0, exception_entry
+        STUB 7, 0, exception_entry
+        STUB 8, 1, double_fault_entry
+        STUB 9, 0, exception_entry
+        STUB 10, 1, exception_entry
+        STUB 11, 1, exception_entry
+        STUB 12, 1, exception_entry
+        STUB 13, 1, exception_entry
+        STUB 14, 1, page_fault_entry
+        STUB 15, 0, exception_entry
+        STUB 16, 0, exception_entry
+        STUB 17, 1, exception_entry
+        STUB 18, 0, machine_check_entry
+        .irp vector, 19, 20
+        STUB \vector, 0, exception_entry
+        .endr
+        STUB 21, 1, exception_entry
+        .irp vector, 22, 23, 24, 25, 26, 27, 28
+        STUB \vector, 0, exception_entry
+        .endr
+        STUB 29, 1, exception_entry
+        STUB 30, 1, exception_entry
+        STUB 31, 0, exception_entry
+
+/* Interrupt vectors 32..255, 16 bytes each. */
+        .balign 16
+        .globl  interrupt_stubs
+interrupt_stubs:
+        .set    vector, 32
+        .rept   224
+        .balign 16
+        pushq   $0
+        movl    $vector, 4(%rsp)
+        jmp     interrupt_entry
+        .set    vector, vector + 1
+        .endr
+
+/* SYSCALL from compatibility mode: not offered; the guest sees #UD at the instruction. */
+        .globl  syscall32_entry
+syscall32_entry:
+        swapgs
+        movq    %rsp, %gs:PERCPU_SCRATCH
+        movq    %gs:PERCPU_REGS_END, %rsp
+        pushq   $CERO_SEL_RING3_SS
+        pushq   %gs:PERCPU_SCRATCH
+        pushq   %r11
+        pushq   $CERO_SEL_RING3_CS32
+        pushq   %rcx
+        pushq   $SYSCALL_MARK
+        PUSH_CLOBBERED
+        PUSH_PRESERVED
+        movq    %gs:PERCPU_CURRENT, %rdi
+        movq    %gs:PERCPU_STACK_TOP, %rsp
+        call    reject_system_call
+        call    exit_work
+        jmp     exit_full
+
+/* The main loop of a CPU: nothing survives on the stack, so it starts over from the top. */
+        .globl  run_guests_entry
+run_guests_entry:
+        movq    %gs:PERCPU_STACK_TOP, %rsp
+        xorl    %ebp, %ebp
+        call    exit_work
+        jmp     exit_full
+
+        .section .rodata, "a"
+        .balign 8
+        .globl  exception_stubs
+exception_stubs:
+        .set    vector, 0
+        .irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+        .quad   stub_\vector
+        .endr
+        .section .note.GNU-stack, "", @progbits

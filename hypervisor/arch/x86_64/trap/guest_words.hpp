@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Inline accesses to guest memory, one word at a time, with the fault as a branch. For frames on
+// guest stacks.
+#pragma once
+
+#include <cero/abi/hypercall.h>
+
+#include <cstdint>
+
+namespace cero::arch {
+
+/// Opens and closes guest memory to supervisor accesses (SMAP); three-byte nops without SMAP.
+inline void open_guest_access() noexcept {
+    __asm__ volatile("771: .byte 0x0f, 0x1f, 0x00\n\t"
+                     ".pushsection .patch_sites, \"a\"\n\t"
+                     ".long 771b - ., 0\n\t"
+                     ".popsection"
+                     :
+                     :
+                     : "memory");
+}
+inline void close_guest_access() noexcept {
+    __asm__ volatile("771: .byte 0x0f, 0x1f, 0x00\n\t"
+                     ".pushsection .patch_sites, \"a\"\n\t"
+                     ".long 771b - ., 1\n\t"
+                     ".popsection"
+                     :
+                     :
+                     : "memory");
+}
+
+constexpr bool in_hypervisor_hole(std::uint64_t address) noexcept {
+    return address - CERO_HYPERVISOR_VIRT_START <
+           CERO_HYPERVISOR_VIRT_END - CERO_HYPERVISOR_VIRT_START;
+}
+
+/// Stores a word between open and close. False: the access faulted.
+[[gnu::always_inline]] inline bool store_guest_word(std::uint64_t address,
+                                                    std::uint64_t value) noexcept {
+    __asm__ goto("1: movq %1, (%0)\n\t"
+                 ".pushsection .extable, \"a\"\n\t"
+                 ".long 1b - ., %l2 - .\n\t"
+                 ".popsection"
+                 :
+                 : "r"(address), "r"(value)
+                 : "memory"
+                 : fault);
+    return true;
+fault:
+    return false;
+}
+
+} // namespace cero::arch

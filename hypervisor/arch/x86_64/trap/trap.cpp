@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What entry.S calls: exceptions and system calls of guests, the iret hypercall, the way out.
+#include <arch/api/console.hpp>
+#include <arch/api/context.hpp>
+#include <arch/api/cpu.hpp>
+#include <arch/api/hooks.hpp>
+#include <arch/api/uaccess.hpp>
+#include <arch/x86_64/context/windows.hpp>
+#include <arch/x86_64/cpu/cpu_area.hpp>
+#include <arch/x86_64/cpu/registers.hpp>
+#include <arch/x86_64/guest/emulator.hpp>
+#include <arch/x86_64/smp/smp.hpp>
+#include <arch/x86_64/trap/bounce.hpp>
+#include <arch/x86_64/trap/guest_words.hpp>
+#include <core/domain/domain.hpp>
+
+namespace cero::arch {
+namespace {
+
+enum Vector : unsigned {
+    v_db = 1,
+    v_nmi = 2,
+    v_bp = 3,
+    v_of = 4,
+    v_ud = 6,
+    v_nm = 7,
+    v_df = 8,
+    v_gp = 13,
+    v_pf = 14
+};
+/// Exceptions that push an error code [SDM3 "Exception and Interrupt Reference"].
+constexpr std::uint32_t vectors_with_code =
+    1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 | 1u << 21;
+
+namespace fault {
+constexpr std::uint32_t present = 1, write = 2, user = 4, reserved = 8;
+}
+
+void enter_handler(Vcpu& vcpu, unsigned vector, bool has_code, std::uint64_t code) noexcept {
+    const std::uint64_t trap = vcpu.arch.traps[vector];
+    const auto handler = static_cast<std::uint64_t>(static_cast<std::int64_t>(trap) >> 16);
+    const bool mask = (trap & CERO_TRAP_MASK_EVENTS) != 0;
+    if (handler == 0) [[unlikely]] {
+        vcpu.domain->crash("vcpu %u: exception %u (code %#lx, address %#lx) at %#lx, no handler",
+                           vcpu.id.raw(), vector, code, vcpu.arch.info->arch.cr2,
+                           vcpu.arch.regs.rip);
+        return;
+    }
+    if (has_code)
+        bounce_with_code(vcpu, handler, mask, code);
+    else
+        bounce(vcpu, handler, mask);
+}
+
+void deliver_pending(Vcpu& vcpu) noexcept {
+    ArchVcpu& arch = vcpu.arch;
+    bounce(vcpu, arch.event.address, true);
+}
+
+/// One step towards the guest; false when nothing is left to do.
+bool work_once(PerCpu& cpu) noexcept {
+    if (const std::uint32_t bits = cpu.softirqs.load(Order::relaxed); bits != 0) {
+        cpu.softirqs.fetch_and(~bits, Order::acq_rel);
+        if (const std::uint32_t rest = bits & ~bit(Softirq::schedule); rest != 0)
+            core::run_softirqs(rest);
+        if ((bits & bit(Softirq::schedule)) != 0)
+            core::schedule();
+        return true;
+    }
+    Vcpu& vcpu = *cpu.current;
+    if (vcpu.is_idle) {
+        if (!core::idle_work())
+            halt_until_interrupt();
+        return true;
+    }
+    ArchVcpu& arch = vcpu.arch;
+    if ((arch.exit_work & exit_time_areas) != 0 && !arch.user_mode) {
+        __atomic_fetch_and(&arch.exit_work, ~static_cast<std::uint32_t>(exit_time_areas),
+                           __ATOMIC_RELAXED);
+        core::write_time_areas(vcpu);
+        return true;
+    }
+    if ((arch.exit_work & exit_nmi) != 0 && !arch.nmi_masked) {
+        __atomic_fetch_and(&arch.exit_work, ~static_cast<std::uint32_t>(exit_nmi),
+                           __ATOMIC_RELAXED);
+        if (arch.nmi.address != 0) {
+            arch.nmi_masked = true;
+            bounce(vcpu, arch.nmi.address, true);
+        }
+        return true;
+    }
+    if (event_deliverable(arch)) {
+        deliver_pending(vcpu);
+        return true;
+    }
+    return false;
+}
+
+} // namespace
+
+void inject_exception(Vcpu& vcpu, unsigned vector) noexcept {
+    enter_handler(vcpu, vector, false, 0);
+}
+void inject_exception(Vcpu& vcpu, unsigned vector, std::uint32_t error_code) noexcept {
+    enter_handler(vcpu, vector, true, error_code);
+}
+void inject_page_fault(Vcpu& vcpu, GuestVirt address, std::uint32_t error_code) noexcept {
+    vcpu.arch.info->arch.cr2 = address.raw();
+    enter_handler(vcpu, v_pf, true, error_code);
+}
+void queue_nmi(Vcpu& vcpu) noexcept {
+    __atomic_fetch_or(&vcpu.arch.exit_work, static_cast<std::uint32_t>(exit_nmi), __ATOMIC_RELEASE);
+}
+
+bool preemption_point() noexcept {
+    __asm__ volatile("sti; nop; cli" : : : "memory");
+    service_remote_requests();
+    const PerCpu& cpu = this_cpu();
+    return cpu.softirqs.load(Order::relaxed) != 0 ||
+           (!cpu.current->is_idle && event_deliverable(cpu.current->arch));
+}
+
+extern "C" {
+void exit_work() noexcept;
+bool page_fault_from_guest(Vcpu& vcpu) noexcept;
+void page_fault_emulation(Vcpu& vcpu) noexcept;
+void exception_from_guest(Vcpu& vcpu) noexcept;
+void deliver_system_call(Vcpu& vcpu) noexcept;
+void reject_system_call(Vcpu& vcpu) noexcept;
+void return_from_trap(Vcpu& vcpu) noexcept;
+void deliver_iret_fault(Vcpu& vcpu) noexcept;
+void debug_from_guest(Vcpu& vcpu, const GuestRegs& frame) noexcept;
+
+/// All that has to happen before the current vCPU (whichever it is by then) executes: D.5's order.
+void exit_work() noexcept {
+    PerCpu& cpu = this_cpu();
+    while (work_once(cpu)) {
+    }
+}
+
+/// True: delivered. False: perhaps a store to a page table or a hole in the LDT window; needs all
+/// registers.
+bool page_fault_from_guest(Vcpu& vcpu) noexcept {
+    const std::uint64_t address = read_cr2();
+    ArchVcpu& arch = vcpu.arch;
+    std::uint32_t code = arch.regs.error_code;
+    if ((code & fault::reserved) != 0) [[unlikely]] {
+        vcpu.domain->crash("reserved bit in a page table: fault at %#lx", address);
+        return true;
+    }
+    arch.info->arch.cr2 = address;
+    if (!arch.user_mode) {
+        constexpr std::uint32_t protected_store = fault::present | fault::write;
+        if ((code & (fault::present | fault::write)) == protected_store)
+            return false;
+        code &= ~fault::user;
+    }
+    if (in_hypervisor_hole(address)) [[unlikely]] {
+        if (in_ldt_window(address))
+            return false;
+        code &= ~fault::present; // tells nothing about our mappings
+    }
+    enter_handler(vcpu, v_pf, true, code);
+    return true;
+}
+
+void page_fault_emulation(Vcpu& vcpu) noexcept {
+    const std::uint64_t address = vcpu.arch.info->arch.cr2;
+    std::uint32_t code = vcpu.arch.regs.error_code;
+    if (in_ldt_window(address)) {
+        if (map_ldt_page(vcpu, address))
+            return;
+        const std::uint64_t offset = address & (ldt_pages * page_size - 1);
+        inject_page_fault(vcpu, GuestVirt{vcpu.arch.ldt_base + offset}, 0);
+        return;
+    }
+    if (!in_hypervisor_hole(address) && emulate_pte_store(vcpu, GuestVirt{address}))
+        return;
+    if (in_hypervisor_hole(address))
+        code &= ~fault::present;
+    inject_page_fault(vcpu, GuestVirt{address}, code & ~fault::user);
+}
+
+void exception_from_guest(Vcpu& vcpu) noexcept {
+    const unsigned vector = vcpu.arch.regs.entry_vector;
+    switch (vector) {
+    case v_gp:
+        return handle_general_protection(vcpu);
+    case v_ud:
+        if (emulate_forced_cpuid(vcpu))
+            return;
+        break;
+    case v_nm:
+        if (handle_device_not_available(vcpu))
+            return;
+        break;
+    default:
+        break;
+    }
+    enter_handler(vcpu, vector, (vectors_with_code >> vector & 1) != 0, vcpu.arch.regs.error_code);
+}
+
+void debug_from_guest(Vcpu& vcpu, const GuestRegs& frame) noexcept {
+    vcpu.arch.regs = frame;
+    vcpu.arch.dr6 = take_debug_status();
+    enter_handler(vcpu, v_db, false, 0);
+}
+
+/// SYSCALL in user mode: rcx and r11 of the frame are the user's rip and rflags [D.4].
+void deliver_system_call(Vcpu& vcpu) noexcept {
+    ArchVcpu& arch = vcpu.arch;
+    if (arch.syscall.address == 0) [[unlikely]]
+        return reject_system_call(vcpu);
+    bounce(vcpu, arch.syscall.address, arch.syscall.mask_events);
+    arch.regs.rflags &= ~rflags::df;
+}
+
+void reject_system_call(Vcpu& vcpu) noexcept {
+    vcpu.arch.regs.rip -= 2;
+    enter_handler(vcpu, v_ud, false, 0);
+}
+
+/// Hypercall iret [D.6].
+void return_from_trap(Vcpu& vcpu) noexcept {
+    ArchVcpu& arch = vcpu.arch;
+    GuestRegs& regs = arch.regs;
+    cero_iret_frame frame;
+    if (!copy_from_guest(&frame, GuestVirt{regs.rsp}, sizeof frame)) [[unlikely]] {
+        vcpu.domain->crash("iret: cannot read the frame at %#lx", regs.rsp);
+        return;
+    }
+    if ((frame.cs & 3) == 3) {
+        if (arch.user_cr3 == 0) [[unlikely]] {
+            vcpu.domain->crash("iret to user mode without user page tables");
+            return;
+        }
+        enter_user_mode(arch);
+    }
+    regs.rip = frame.rip;
+    regs.cs = (frame.cs & 0xffff) | 3;
+    regs.rflags = (frame.rflags & ~(rflags::iopl | rflags::vm)) | rflags::interrupt | rflags::fixed;
+    regs.rsp = frame.rsp;
+    regs.ss = (frame.ss & 0xffff) | 3;
+    regs.rax = frame.rax;
+    if ((frame.flags & CERO_VGCF_in_syscall) == 0) {
+        regs.r11 = frame.r11;
+        regs.rcx = frame.rcx;
+    }
+    arch.nmi_masked = false;
+    arch.info->evtchn_upcall_mask = (frame.rflags & rflags::interrupt) == 0;
+}
+
+/// IRETQ refused what the guest asked for: failsafe callback, or #GP without one [D.4, D.6].
+void deliver_iret_fault(Vcpu& vcpu) noexcept {
+    if (vcpu.arch.failsafe.address != 0)
+        return bounce_failsafe(vcpu);
+    // The refused context is not one to return to: it is described from kernel mode, with flat
+    // selectors.
+    GuestRegs& regs = vcpu.arch.regs;
+    const std::uint32_t code = regs.error_code;
+    regs.cs = CERO_FLAT_RING3_CS64;
+    regs.ss = CERO_FLAT_RING3_SS;
+    enter_handler(vcpu, v_gp, true, code);
+}
+} // extern "C"
+
+} // namespace cero::arch

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Copies between the hypervisor and guest memory. A fault ends the copy; rax = bytes not copied. */
+
+.macro GUEST_ACCESS kind
+771:    .byte   0x0f, 0x1f, 0x00
+        .pushsection .patch_sites, "a"
+        .long   771b - ., \kind
+        .popsection
+.endm
+.macro MAY_FAULT label, fixup
+        .pushsection .extable, "a"
+        .long   \label - ., \fixup - .
+        .popsection
+.endm
+
+        .section .text.entry, "ax"
+/* uint64_t copy_guest_bytes(void* to, const void* from, uint64_t bytes) */
+        .globl  copy_guest_bytes
+copy_guest_bytes:
+        movq    %rdx, %rcx
+        GUEST_ACCESS 0
+        shrq    $3, %rcx
+        jz      2f
+0:      movq    (%rsi), %rax
+1:      movq    %rax, (%rdi)
+        addq    $8, %rsi
+        addq    $8, %rdi
+        decq    %rcx
+        jnz     0b
+2:      movl    %edx, %ecx
+        andl    $7, %ecx
+        jz      5f
+3:      movb    (%rsi), %al
+4:      movb    %al, (%rdi)
+        incq    %rsi
+        incq    %rdi
+        decl    %ecx
+        jnz     3b
+5:      GUEST_ACCESS 1
+        xorl    %eax, %eax
+        ret
+copy_faulted:
+        GUEST_ACCESS 1
+        movl    $1, %eax
+        ret
+        MAY_FAULT 0b, copy_faulted
+        MAY_FAULT 1b, copy_faulted
+        MAY_FAULT 3b, copy_faulted
+        MAY_FAULT 4b, copy_faulted
+
+/* Large copies. uint64_t copy_guest_block(void* to, const void* from, uint64_t bytes) */
+        .globl  copy_guest_block
+copy_guest_block:
+        GUEST_ACCESS 0
+        movq    %rdx, %rcx
+        shrq    $3, %rcx
+0:      rep movsq
+        movl    %edx, %ecx
+        andl    $7, %ecx
+1:      rep movsb
+        GUEST_ACCESS 1
+        xorl    %eax, %eax
+        ret
+        MAY_FAULT 0b, copy_faulted
+        MAY_FAULT 1b, copy_faulted
+
+/* uint64_t clear_guest_bytes(void* to, uint64_t bytes) */
+        .globl  clear_guest_bytes
+clear_guest_bytes:
+        GUEST_ACCESS 0
+        xorl    %eax, %eax
+        movq    %rsi, %rcx
+0:      rep stosb
+        GUEST_ACCESS 1
+        ret
+        MAY_FAULT 0b, copy_faulted
+
+/* bool load_data_selectors... one function per register: uint64_t load_xx(uint16_t); 0 = loaded. */
+.macro LOADER name, register
+        .globl  \name
+\name:
+0:      movw    %di, %\register
+        xorl    %eax, %eax
+        ret
+        MAY_FAULT 0b, selector_faulted
+.endm
+        LOADER load_ds, ds
+        LOADER load_es, es
+        LOADER load_fs, fs
+/* The guest's GS: its base lands in the swapped register. */
+        .globl  load_gs
+load_gs:
+        swapgs
+0:      movw    %di, %gs
+        swapgs
+        xorl    %eax, %eax
+        ret
+1:      xorl    %eax, %eax
+        movw    %ax, %gs
+        swapgs
+        movl    $1, %eax
+        ret
+        MAY_FAULT 0b, 1b
+selector_faulted:
+        movl    $1, %eax
+        ret
+
+/* bool read_msr_safe(uint32_t msr, uint64_t* value) */
+        .globl  read_msr_safe
+read_msr_safe:
+        movl    %edi, %ecx
+0:      rdmsr
+        movl    %eax, (%rsi)
+        movl    %edx, 4(%rsi)
+        movl    $1, %eax
+        ret
+1:      xorl    %eax, %eax
+        ret
+        MAY_FAULT 0b, 1b
+        .section .note.GNU-stack, "", @progbits
