@@ -181,8 +181,11 @@ Status bind_pirq(Vcpu& current, GuestPtr<cero_evtchn_bind_pirq> argument) {
         return Errno::perm;
     LockGuard guard{domain.events.lock};
     op.port = TRY(free_port(domain));
-    TRY(argument.write(op));
     TRY(pirq::bind(domain, Pirq{op.pirq}, EventPort{op.port}, domain.vcpus[0]->last_cpu()));
+    if (const Status written = argument.write(op); !written) {
+        pirq::unbind(domain, Pirq{op.pirq});
+        return written.error();
+    }
     open(domain, op.port, ChannelState::pirq, 0, op.pirq);
     return {};
 }
