@@ -181,11 +181,12 @@ private:
         for (;;) {
             if (at_end() || peek() == '\n')
                 refuse(open, "this string is never closed");
+            const Position at = at_;
             const char c = advance();
             if (c == quote)
                 return text;
             if (c == '\0')
-                refuse(at_, "a NUL byte in a string");
+                refuse(at, "a NUL byte in a string");
             text += c == '\\' ? parse_escape() : c;
         }
     }

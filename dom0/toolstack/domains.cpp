@@ -160,7 +160,8 @@ private:
                 throw Error{
                     ExitCode::usage,
                     fmt::format("domain \"{}\": \"cpus\" names none of this machine's {} CPUs",
-                                config_.name, info.cpus)};
+                                config_.name, info.cpus),
+                    "CPUs are counted from 0."};
         }
         cpus_ = info.cpus;
     }

@@ -11,7 +11,8 @@
 
 namespace cero::toolstack {
 
-inline constexpr const char* state_directory = "/run/cero";
+/// Tests set another one.
+inline std::string state_directory = "/run/cero";
 inline constexpr const char* console_socket = "/run/cero/console";
 inline constexpr const char* console_log_directory = "/var/log/cero/console";
 inline constexpr const char* autostart_directory = "/etc/cero/auto";

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Creating and destroying domains against a fake hypervisor and a real store: whole or not at all.
+#include "toolstack/check.hpp"
+#include "toolstack/devices.hpp"
+#include "toolstack/domains.hpp"
+#include "toolstack/paths.hpp"
+
+#include "console/ring.hpp"
+#include "domaind/domain_daemon.hpp"
+#include "fake_machine.hpp"
+#include "test_kernel.hpp"
+
+#include <gtest/gtest.h>
+
+namespace cero::toolstack {
+namespace {
+
+struct ToolstackTest : testing::Test {
+    test::FakeControl control;
+    test::LocalStore local;
+    control::StoreClient store{local.client()};
+    Machine machine{control, store};
+    std::string kernel{testing::TempDir() + "/toolstack-kernel"};
+    config::DomainConfig config;
+    CreateOptions options;
+
+    void SetUp() override {
+        state_directory = testing::TempDir() + "/cero-state";
+        write_file(kernel, test::KernelRecipe{}.build());
+        control.table[0].info.domain = 0;
+        config.name = "guest";
+        config.kernel = kernel;
+        config.memory_mib = config.max_memory_mib = 8;
+        config.vifs.emplace_back();
+        options.device_timeout_ms = 200;
+        local.idle = [this] { run_backends(); };
+    }
+
+    /// What backends do: get ready, and let go when they are told to.
+    bool backends_work{true};
+    void run_backends() {
+        if (!backends_work)
+            return;
+        control::StoreClient backend = local.client();
+        auto idle = std::exchange(local.idle, nullptr);
+        for (const std::string_view kind : {disk_kind, interface_kind})
+            for (const Device& device : list_devices(backend, kind, std::nullopt)) {
+                const std::string path = backend_path(device.domain, kind, device.id) + "/state";
+                if (device.backend_state == 1)
+                    backend.write(path, "2");
+                if (device.backend_state == 5)
+                    backend.write(path, "6");
+            }
+        local.idle = std::move(idle);
+    }
+};
+
+TEST_F(ToolstackTest, CreateAndDestroyLeaveNothing) {
+    const std::size_t nodes = local.nodes();
+    const std::size_t frames = control.free_frames();
+    for (int round = 0; round < 5; ++round) {
+        const cero_domid domain = create_domain(machine, config, options);
+        EXPECT_TRUE(control.table[domain].is_running);
+        EXPECT_EQ(find_domain(machine, "guest"), domain);
+        EXPECT_EQ(find_domain(machine, std::to_string(domain)), domain);
+        EXPECT_TRUE(local.introduced.contains(domain));
+        EXPECT_EQ(list_devices(store, interface_kind, domain).size(), 1u);
+        EXPECT_TRUE(saved_config(domain).has_value());
+        EXPECT_EQ(store.read(domain_path(domain) + "/memory/target"), "8192");
+        destroy_domain(machine, domain, 100);
+        local.introduced.erase(domain);
+        EXPECT_EQ(control.free_frames(), frames);
+        EXPECT_FALSE(saved_config(domain));
+        store.remove("/local/domain/0/backend"); // the emptied top directories may stay
+        store.remove("/local/domain/0/error");
+        store.remove("/vm");
+        EXPECT_EQ(local.nodes(), nodes);
+    }
+    EXPECT_THROW((void)find_domain(machine, "guest"), Error);
+}
+
+TEST_F(ToolstackTest, EveryFailureTakesEverythingBack) {
+    (void)create_domain(machine, config, options); // makes the top directories
+    destroy_domain(machine, 1, 100);
+    const std::size_t nodes = local.nodes();
+    const std::size_t frames = control.free_frames();
+    int failures = 0;
+    for (int step = 0;; ++step) {
+        control.calls = 0;
+        control.fail_at = step;
+        control.fail_with = step % 2 == 0 ? ENOMEM : ESRCH;
+        try {
+            const cero_domid domain = create_domain(machine, config, options);
+            destroy_domain(machine, domain, 100);
+            break; // past the last step
+        } catch (const Error& error) {
+            ++failures;
+            EXPECT_NE(std::string{error.what()}, "");
+        }
+        EXPECT_EQ(control.table.size(), 1u) << step;
+        EXPECT_EQ(control.free_frames(), frames) << step;
+        EXPECT_EQ(local.nodes(), nodes) << step;
+    }
+    EXPECT_GT(failures, 12);
+}
+
+TEST_F(ToolstackTest, OtherCausesAreNamed) {
+    const auto message = [&] {
+        try {
+            (void)create_domain(machine, config, options);
+        } catch (const Error& error) {
+            EXPECT_FALSE(error.remedy().empty()) << error.what();
+            return std::string{error.what()};
+        }
+        return std::string{"(created)"};
+    };
+    const auto has = [](const std::string& text, const char* part) {
+        EXPECT_NE(text.find(part), std::string::npos) << text;
+    };
+    const cero_domid first = create_domain(machine, config, options);
+    has(message(), "the name is in use");
+    config.name = "other";
+    config.memory_mib = config.max_memory_mib = 4000;
+    has(message(), "MiB are free");
+    config.memory_mib = config.max_memory_mib = 2;
+    has(message(), "too little memory");
+    config.memory_mib = config.max_memory_mib = 8;
+    config.disks.push_back({"/dev/nothing-here", "xvda", true, false, {}});
+    has(message(), "No such file");
+    config.disks[0].target = "/dev/null";
+    has(message(), "no block device");
+    config.disks.clear();
+    local.refuses_introduction = true;
+    has(message(), "XenStore cannot connect");
+    local.refuses_introduction = false;
+    backends_work = false;
+    has(message(), "did not get ready");
+    backends_work = true;
+    config.cpus = {{false, false, false, false, true}};
+    has(message(), "none of this machine's 2 CPUs");
+    config.cpus.clear();
+    config.kernel = "/nowhere";
+    has(message(), "No such file");
+    EXPECT_EQ(control.table.size(), 2u);
+    destroy_domain(machine, first, 100);
+    EXPECT_THROW(destroy_domain(machine, 0, 100), Error);
+}
+
+TEST_F(ToolstackTest, DryRunCreatesNothing) {
+    options.check_only = true;
+    const std::size_t nodes = local.nodes();
+    EXPECT_EQ(create_domain(machine, config, options), 0);
+    EXPECT_EQ(control.table.size(), 1u);
+    EXPECT_EQ(local.nodes(), nodes);
+}
+
+TEST_F(ToolstackTest, DisksAreNotShared) {
+    Requests requests;
+    BlockTarget target{"/dev/vda1", "vda1", 254, 1};
+    add_disk_nodes(requests, 3, config::parse_disk("/dev/vda1,,xvda,w"), target);
+    store.send_all(requests, 0);
+    EXPECT_THROW(check_disk_is_free(store, target, true, ""), Error);
+    EXPECT_THROW(check_disk_is_free(store, target, false, ""), Error);
+    EXPECT_THROW(check_disk_is_free(store, {"/dev/vda", "vda", 254, 0}, true, ""), Error);
+    EXPECT_NO_THROW(check_disk_is_free(store, {"/dev/vda2", "vda2", 254, 2}, true, ""));
+    EXPECT_NO_THROW(check_disk_is_free(store, {"/dev/vda10", "vda10", 254, 10}, true, ""));
+    EXPECT_THROW(check_disk_is_free(store, {"/dev/vdb", "vdb", 254, 16}, true,
+                                    "/dev/vdb1 /data ext2 rw,relatime 0 0\n"),
+                 Error);
+    EXPECT_NO_THROW(check_disk_is_free(store, {"/dev/vdb", "vdb", 254, 16}, false,
+                                       "/dev/vdb1 /data ext2 ro,relatime 0 0\n"));
+    EXPECT_TRUE(do_overlap("nvme0n1", "nvme0n1p2"));
+    EXPECT_FALSE(do_overlap("nvme0n1", "nvme0n12"));
+    EXPECT_FALSE(do_overlap("vda1", "vda12"));
+    EXPECT_TRUE(do_overlap("vda12", "vda"));
+}
+
+TEST_F(ToolstackTest, TheDaemonDoesWhatTheConfigurationSays) {
+    domaind::DomainDaemon daemon{control, store};
+    const auto end = [&](cero_domid domain, control::ShutdownReason reason) {
+        control.table[domain].info.flags = CERO_DOMINF_shutdown | static_cast<unsigned>(reason)
+                                                                      << CERO_DOMINF_shutdownshift;
+        daemon.look();
+    };
+    const cero_domid first = create_domain(machine, config, options);
+    end(first, control::ShutdownReason::reboot);
+    EXPECT_FALSE(control.domain(first));
+    const cero_domid second = find_domain(machine, "guest");
+    EXPECT_NE(second, first);
+    EXPECT_EQ(control.table[second].info.handle[6], saved_config(second)->uuid->at(6));
+    end(second, control::ShutdownReason::poweroff);
+    EXPECT_EQ(control.table.size(), 1u);
+    config.on_crash = config::Action::preserve;
+    config.on_poweroff = config::Action::rename_restart;
+    const cero_domid third = create_domain(machine, config, options);
+    end(third, control::ShutdownReason::crash);
+    EXPECT_TRUE(control.domain(third));
+    destroy_domain(machine, third, 100);
+    const cero_domid fourth = create_domain(machine, config, options);
+    end(fourth, control::ShutdownReason::poweroff);
+    EXPECT_TRUE(control.domain(fourth));
+    EXPECT_EQ(name_of(store, fourth), fmt::format("guest-{}", fourth));
+    const cero_domid fifth = find_domain(machine, "guest");
+    control.destroy_domain(fifth); // behind the daemon's back
+    daemon.look();
+    EXPECT_FALSE(store.read(domain_path(fifth)));
+}
+
+TEST(RestartBrake, StopsALoop) {
+    domaind::RestartBrake brake;
+    for (int i = 0; i < 5; ++i)
+        EXPECT_TRUE(brake.may_restart("a", 1000));
+    EXPECT_FALSE(brake.may_restart("a", 2000));
+    EXPECT_TRUE(brake.may_restart("b", 2000));
+    EXPECT_TRUE(brake.may_restart("a", 60'000'000'000));
+}
+
+TEST_F(ToolstackTest, CheckFindsWhatIsWrong) {
+    EXPECT_TRUE(check_machine(machine).problems.empty());
+    store.write("/local/domain/77/name", "ghost");
+    store.write("/local/domain/0/backend/vbd/77/51712/state", "4");
+    const CheckReport report = check_machine(machine);
+    EXPECT_EQ(report.problems.size(), 2u);
+}
+
+TEST(ConsoleRing, PassesEveryByteAndSurvivesNonsense) {
+    cero_console_page page{};
+    page.in_cons = page.in_prod = page.out_cons = page.out_prod = 0xfffffff0;
+    console::ConsoleRing ring{&page};
+    std::string sent;
+    std::string seen;
+    for (int i = 0; i < 5000; ++i) {
+        sent += static_cast<char>(i);
+        page.out[page.out_prod++ % sizeof page.out] = static_cast<char>(i);
+        if (i % 777 == 0) {
+            EXPECT_TRUE(ring.take_output(seen));
+        }
+    }
+    (void)ring.take_output(seen);
+    EXPECT_EQ(seen, sent);
+    EXPECT_FALSE(ring.take_output(seen));
+    EXPECT_EQ(ring.give_input(std::string(2000, 'x')), sizeof page.in);
+    EXPECT_EQ(ring.give_input("y"), 0u);
+    page.out_prod += 100000;
+    EXPECT_FALSE(ring.take_output(seen));
+    EXPECT_TRUE(ring.is_broken());
+    page.in_cons += 100000;
+    EXPECT_EQ(ring.give_input("abc"), 3u);
+}
+
+TEST(History, KeepsTheLastBytes) {
+    console::History history{100};
+    for (int i = 0; i < 1000; ++i)
+        history.append(std::to_string(i % 10));
+    EXPECT_EQ(history.last(5), "56789");
+    EXPECT_EQ(history.last(1000).size(), 100u);
+    history.append(std::string(500, 'z'));
+    EXPECT_EQ(history.last(1000), std::string(100, 'z'));
+}
+
+} // namespace
+} // namespace cero::toolstack
