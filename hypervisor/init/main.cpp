@@ -22,6 +22,11 @@
 #include <platform/serial/console.hpp>
 #include <platform/serial/uart.hpp>
 
+extern "C" {
+using Constructor = void (*)();
+extern const Constructor constructors_start[], constructors_end[];
+}
+
 namespace cero {
 namespace {
 
@@ -96,6 +101,8 @@ extern "C" [[noreturn]] void start_hypervisor(std::uint64_t boot_information) no
 extern "C" [[noreturn]] void continue_start() noexcept;
 
 void start_hypervisor(std::uint64_t boot_information) noexcept {
+    for (const Constructor* run = constructors_start; run < constructors_end; ++run)
+        (*run)();
     const bool good = arch::read_boot_information(boot_information);
     open_console();
     set_log_level();

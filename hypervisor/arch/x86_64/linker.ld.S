@@ -25,6 +25,9 @@ SECTIONS
     .rodata : AT(ADDR(.rodata) - CERO_IMAGE_OFFSET) {
         *(.rodata .rodata.* .data.rel.ro .data.rel.ro.* .got .got.plt .igot.plt)
         . = ALIGN(8);
+        constructors_start = .;
+        KEEP(*(SORT_BY_INIT_PRIORITY(.init_array.*) .init_array))
+        constructors_end = .;
         extable_start = .;
         KEEP(*(.extable))
         extable_end = .;

@@ -145,8 +145,7 @@ void get_guest_context(const Vcpu& vcpu, cero_vcpu_guest_context& c) noexcept {
 }
 
 void set_start_of_day(Vcpu& vcpu, GuestVirt entry, GuestVirt stack, GuestVirt start_info) noexcept {
-    vcpu_init(vcpu);
-    ArchVcpu& arch = vcpu.arch;
+    ArchVcpu& arch = vcpu.arch; // as vcpu_init() left it, but for the roots
     arch.regs.rip = entry.raw();
     arch.regs.rsp = stack.raw();
     arch.regs.rsi = start_info.raw();
