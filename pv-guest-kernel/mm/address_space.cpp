@@ -4,6 +4,7 @@
 
 #include "arch/x86_64/hypercalls.hpp"
 #include "arch/x86_64/user_context.hpp"
+#include "mm/shared_memory.hpp"
 
 #include <kernel/log.hpp>
 
@@ -133,6 +134,14 @@ Result<UserAddress> AddressSpace::map(const MapRequest& request) noexcept {
     Vma* area = new_area();
     if (area == nullptr)
         return Errno::nomem;
+    if (request.file == nullptr && request.shared) {
+        auto memory = SharedMemory::create(size >> page_shift);
+        if (!memory) {
+            delete_area(*area);
+            return memory.error();
+        }
+        mappable = *memory;
+    }
     area->protection = request.protection;
     area->shared = request.shared;
     area->grows_down = request.grows_down;
@@ -141,7 +150,8 @@ Result<UserAddress> AddressSpace::map(const MapRequest& request) noexcept {
         area->mappable = mappable;
         mappable->map_get();
         area->file = request.file;
-        area->file->get();
+        if (area->file != nullptr)
+            area->file->get();
     }
     MutexGuard guard{lock};
     UserAddress address = page_down(request.address);

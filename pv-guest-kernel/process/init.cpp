@@ -52,7 +52,7 @@ void start_init() noexcept {
     if (storage == nullptr || !pid || !files || !fs)
         panic("no memory for process 1");
     auto* process = ::new (storage) Process;
-    process->pid = process->group = process->session = *pid;
+    process->pid = *pid; // in group and session 0 until it asks for its own
     process->start_time = monotonic_ns();
     process->files = static_cast<Ref<FdTable>&&>(*files);
     process->fs = static_cast<Ref<FsContext>&&>(*fs);
