@@ -40,7 +40,9 @@ bool VmaSet::overlaps(UserAddress start, UserAddress end) const noexcept {
 Status VmaSet::reserve(std::size_t extra) noexcept {
     if (count_ + extra <= capacity_)
         return {};
-    const std::size_t capacity = capacity_ == 0 ? 16 : (count_ + extra) * 2;
+    constexpr std::size_t smallest = 16;
+    const std::size_t wanted = count_ + extra;
+    const std::size_t capacity = wanted <= smallest ? smallest : wanted * 2;
     auto* larger = static_cast<Vma**>(krealloc(areas_, capacity * sizeof(Vma*)));
     if (larger == nullptr)
         return Errno::nomem;
