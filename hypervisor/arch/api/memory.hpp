@@ -9,6 +9,9 @@ namespace cero::arch {
 inline constexpr std::uint64_t direct_map_base = 0xffff830000000000ull;  // level-4 slot 262
 inline constexpr std::uint64_t frame_table_base = 0xffff810000000000ull; // level-4 slot 258
 inline constexpr std::uint64_t m2p_alias_base = 0xffff808000000000ull;   // level-4 slot 257
+/// The first 64 KiB hold the firmware's real-mode data: not RAM for anybody, but the control domain
+/// may look at them.
+inline constexpr std::uint64_t low_frames = 16;
 inline constexpr unsigned first_hypervisor_slot = 256;
 inline constexpr unsigned hypervisor_slot_count = 16;
 

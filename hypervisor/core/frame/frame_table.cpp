@@ -188,7 +188,8 @@ void frame_init() noexcept {
     for (const arch::MemoryRange& range : arch::memory_map()) {
         if (range.type != arch::MemoryType::ram)
             continue;
-        const std::uint64_t first = (range.base + page_size - 1) >> page_shift;
+        const std::uint64_t start = (range.base + page_size - 1) >> page_shift;
+        const std::uint64_t first = start < arch::low_frames ? arch::low_frames : start;
         const std::uint64_t end = (range.base + range.size) >> page_shift;
         if (first < done || end <= first || end > frame_limit)
             continue;

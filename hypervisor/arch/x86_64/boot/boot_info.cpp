@@ -18,8 +18,8 @@ namespace {
 using platform::Multiboot2Info;
 
 constexpr std::size_t max_command_line = 1024;
-constexpr std::uint64_t boot_mapped = 1ull << 32;  ///< what the boot tables reach
-constexpr std::uint64_t low_memory_kept = 0x10000; ///< interrupt vectors, BIOS data, trampoline
+constexpr std::uint64_t boot_mapped = 1ull << 32;                 ///< what the boot tables reach
+constexpr std::uint64_t low_memory_kept = low_frames * page_size; // the trampoline is there too
 
 Multiboot2Info info;
 char command_line[max_command_line];

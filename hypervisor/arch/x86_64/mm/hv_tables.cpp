@@ -180,6 +180,8 @@ MachineFrame max_frame() noexcept {
 
 bool frame_is_ram(MachineFrame frame) noexcept {
     const std::uint64_t first = frame.raw() << page_shift;
+    if (frame.raw() < low_frames)
+        return false;
     for (const MemoryRange& range : memory_map())
         if (range.type == MemoryType::ram && first >= range.base &&
             first + page_size <= range.base + range.size)
