@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Console terminals: /dev/hvcN on console backends, /dev/console for the first, /dev/tty for one's own.
 #include "tty.hpp"
-#include <kernel/boot.hpp>
 #include <kernel/device.hpp>
-#include <kernel/event.hpp>
-#include <kernel/hypercall.hpp>
 #include <kernel/initcall.hpp>
-#include <kernel/log.hpp>
 #include <kernel/process_api.hpp>
-
-#include <cero/abi/hypercall.h>
-#include <cero/abi/event.h>
 
 #include <new>
 
@@ -62,40 +55,6 @@ public:
     Status open(File& file) noexcept override { return open_as(file, Tty::of_session(current_job().session)); }
 };
 
-/// The hypervisor's console, for the first domain. A guest's console ring has a driver of its own.
-class HypervisorConsole final : public ConsoleDevice {
-public:
-    std::size_t write(const char* data, std::size_t size) noexcept override {
-        console_write(data, size);
-        return size;
-    }
-    void set_receiver(ConsoleReceiver& receiver) noexcept override {
-        receiver_ = &receiver;
-        if (!is_initial_domain())
-            return;
-        auto port = event::bind_virq(CERO_VIRQ_CONSOLE);
-        if (!port) {
-            printk(Level::warning, "tty: no console input: error %d\n", static_cast<int>(port.error()));
-            return;
-        }
-        event::set_handler(*port, arrived, this);
-    }
-
-private:
-    static void arrived(event::Port, void* context) {
-        auto& self = *static_cast<HypervisorConsole*>(context);
-        char text[64];
-        for (;;) {
-            const long count = hypercall(CERO_HYPERCALL_console_io, CERO_CONSOLEIO_read, sizeof(text),
-                                         by_address(text));
-            if (count <= 0)
-                return;
-            self.receiver_->receive(text, static_cast<std::size_t>(count));
-        }
-    }
-    ConsoleReceiver* receiver_{};
-};
-
 void register_aliases() {
     static ConsoleAliasOps console;
     static OwnTerminalOps own;
@@ -103,14 +62,6 @@ void register_aliases() {
     (void)register_char_device("console", tty_major, 1, console, nullptr, 0600);
 }
 CERO_INITCALL(fs, register_aliases);
-
-void register_hypervisor_console() {
-    static HypervisorConsole console;
-    if (first_console == nullptr)
-        if (auto status = register_console(console, "hvc0"); !status)
-            printk(Level::error, "tty: no console terminal: error %d\n", static_cast<int>(status.error()));
-}
-CERO_INITCALL(late, register_hypervisor_console);
 
 } // namespace
 
