@@ -22,7 +22,7 @@ namespace {
 
 /// vcpu_info of those that have none yet: nobody reads it.
 cero_vcpu_info no_vcpu_info;
-Domain idle_domain;
+constinit Domain idle_domain;
 
 void on_singleshot(Timer& timer) {
     event::raise_virq(*static_cast<Vcpu*>(timer.owner), CERO_VIRQ_TIMER);

@@ -26,7 +26,7 @@ bool is_runnable(const Vcpu& vcpu) noexcept {
 namespace cero::sched {
 namespace {
 
-RunQueue queues[max_cpus];
+constinit RunQueue queues[max_cpus];
 Atomic<std::uint64_t> idle_cpus;
 
 RunQueue& queue_of(CpuId cpu) noexcept {

@@ -87,7 +87,7 @@ Timer* TimerQueue::pop_due(Nanoseconds now) noexcept {
 
 namespace {
 
-TimerQueue queues[max_cpus];
+constinit TimerQueue queues[max_cpus];
 
 TimerQueue& queue_of(CpuId cpu) noexcept {
     return queues[cpu.raw() % max_cpus];
