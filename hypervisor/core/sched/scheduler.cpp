@@ -10,6 +10,8 @@
 #include <core/sched/run_queue.hpp>
 #include <core/time/guest_time.hpp>
 
+#include <new>
+
 namespace cero {
 
 bool is_runnable(const Vcpu& vcpu) noexcept {
@@ -26,7 +28,7 @@ bool is_runnable(const Vcpu& vcpu) noexcept {
 namespace cero::sched {
 namespace {
 
-constinit RunQueue queues[max_cpus];
+RunQueue queues[max_cpus]; ///< each constructed by prepare_cpu()
 Atomic<std::uint64_t> idle_cpus;
 
 RunQueue& queue_of(CpuId cpu) noexcept {
@@ -200,7 +202,8 @@ void start(RunQueue& queue, Vcpu& to, CpuId cpu, std::uint64_t now) {
 } // namespace
 
 void prepare_cpu(CpuId cpu, Vcpu& idle) {
-    RunQueue& queue = queue_of(cpu);
+    // GCC 12 leaves an array of objects that point to themselves zeroed: construct this one here.
+    RunQueue& queue = *::new (&queue_of(cpu)) RunQueue;
     idle.cpu.store(cpu.raw(), Order::relaxed);
     idle.is_running.store(true, Order::relaxed);
     idle.on_cpu.store(true, Order::relaxed);
