@@ -41,7 +41,11 @@ std::optional<Number> number_of(std::string_view text) noexcept {
 Service::Service(const std::string& socket_path) : store_{control::StoreClient::open()} {
     make_directories(socket_path.substr(0, socket_path.rfind('/')));
     make_directories(toolstack::console_log_directory);
-    listener_ = listen_unix(socket_path);
+    try {
+        listener_ = listen_unix(socket_path);
+    } catch (const Error& error) {
+        log("{}; consoles are only kept in {}", error.what(), toolstack::console_log_directory);
+    }
     store_.watch("@introduceDomain", "domains");
     store_.watch("@releaseDomain", "domains");
     rescan();

@@ -43,7 +43,13 @@ Server::Server(ServerOptions options)
         else
             death_port_ = static_cast<cero_evtchn_port>(death);
     }
-    listener_ = listen_unix(options_.socket);
+    try {
+        listener_ = listen_unix(options_.socket);
+    } catch (const Error& error) {
+        if (!options_.with_hypervisor)
+            throw;
+        log("{}; clients must use /dev/xen/xenbus", error.what());
+    }
 }
 
 Server::~Server() = default;
