@@ -25,13 +25,12 @@ Status write_text(std::uint64_t argument, const char* text) {
 
 Status write_features(Vcpu& current, std::uint64_t argument) {
     auto info = TRY(GuestPtr<cero_feature_info>{argument}.read());
-    info.submap = 0;
-    if (info.submap_idx == 0) {
-        info.submap = 1u << CERO_FEATURE_mmu_pt_update_preserve_ad |
-                      1u << CERO_FEATURE_highmem_assist | 1u << CERO_FEATURE_gnttab_map_avail_bits;
-        if (current.domain->is_control)
-            info.submap |= 1u << CERO_FEATURE_dom0;
-    }
+    if (info.submap_idx != 0)
+        return Errno::inval;
+    info.submap = 1u << CERO_FEATURE_mmu_pt_update_preserve_ad |
+                  1u << CERO_FEATURE_highmem_assist | 1u << CERO_FEATURE_gnttab_map_avail_bits;
+    if (current.domain->is_control)
+        info.submap |= 1u << CERO_FEATURE_dom0;
     return GuestPtr<cero_feature_info>{argument}.write(info);
 }
 

@@ -16,6 +16,12 @@ Status set_iopl(Vcpu& current, std::uint64_t argument) {
     return {};
 }
 
+/// Ports follow the domain's rights, whatever its processes ask for.
+Status set_iobitmap(std::uint64_t argument) {
+    const auto op = TRY(GuestPtr<cero_physdev_set_iobitmap>{argument}.read());
+    return op.nr_ports <= 0x10000 ? Errno::ok : Errno::inval;
+}
+
 /// The caller's table and the entry of a pirq it may use.
 struct Subject {
     PirqTable* table;
@@ -162,7 +168,7 @@ Result<std::int64_t> physdev_op(Vcpu& current, std::uint32_t command, std::uint6
     case CERO_PHYSDEVOP_set_iopl:
         return answer(set_iopl(current, argument));
     case CERO_PHYSDEVOP_set_iobitmap:
-        return std::int64_t{0}; // ports follow the domain's rights, whatever its processes ask
+        return answer(set_iobitmap(argument));
     case CERO_PHYSDEVOP_eoi:
         return answer(eoi(current, argument));
     case CERO_PHYSDEVOP_irq_status_query:

@@ -100,7 +100,7 @@ Status register_info(Vcpu& target, std::uint64_t argument) {
     const auto request = TRY(GuestPtr<cero_vcpu_register_vcpu_info>{argument}.read());
     Domain& domain = *target.domain;
     if (request.offset > page_size - sizeof(cero_vcpu_info) || request.offset % 8 != 0)
-        return Errno::inval;
+        return Errno::nxio;
     const MachineFrame frame{request.mfn};
     LockGuard guard{domain.lock};
     if (target.info_frame != invalid_frame)

@@ -315,9 +315,9 @@ TEST_F(Domains, RegisteredVcpuInfoTakesOver) {
                                         reinterpret_cast<std::uint64_t>(&op));
             return result ? *result : -static_cast<std::int64_t>(result.error());
         };
-        EXPECT_EQ(call(), -CERO_EINVAL);
+        EXPECT_EQ(call(), -CERO_ENXIO);
         op.offset = 4;
-        EXPECT_EQ(call(), -CERO_EINVAL);
+        EXPECT_EQ(call(), -CERO_ENXIO);
         op.offset = 4096 - 64;
         op.mfn = 1ull << 50;
         EXPECT_EQ(call(), -CERO_EINVAL);
