@@ -74,7 +74,8 @@ unsigned state_number(tcp_state state) noexcept {
 void add_tcp(Text& out, const tcp_pcb& pcb, unsigned index, bool listening) noexcept {
     out.format("%4u: %08X:%04X %08X:%04X %02X %08X:%08X 00:00000000 00000000     0        0 0 1\n", index,
                pcb.local_ip.addr, pcb.local_port, listening ? 0 : pcb.remote_ip.addr, listening ? 0U : pcb.remote_port,
-               state_number(pcb.state), listening ? 0U : static_cast<unsigned>(pcb.snd_queuelen), 0U);
+               state_number(pcb.state), listening ? 0U : static_cast<unsigned>(TCP_SND_BUF - pcb.snd_buf),
+               listening ? 0U : static_cast<unsigned>(TCP_WND - pcb.rcv_wnd));
 }
 
 void generate_tcp(Text& out, Key) noexcept {

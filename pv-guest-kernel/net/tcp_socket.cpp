@@ -87,7 +87,7 @@ void TcpSocket::hook() noexcept {
 std::size_t TcpSocket::room() const noexcept {
     if (tcp_sndqueuelen(pcb_) >= TCP_SND_QUEUELEN - 8)
         return 0;
-    return tcp_sndbuf(pcb_);
+    return pcb_->snd_buf; // tcp_sndbuf() stops at 65535
 }
 
 Status TcpSocket::bind(const Address& address) noexcept {
