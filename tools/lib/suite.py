@@ -56,6 +56,17 @@ def build_tests():
                        environment={"CERO_BUILD": str(BUILD)})
 
 
+def guest_tests():
+    """Each test kernel of tests/guest, as the first domain."""
+    listed = (ROOT / "tests" / "guest" / "meson.build").read_text().split("guest_tests = [")[1].split("]")[0]
+    for name in sorted(part.strip(" '\n") for part in listed.split(",")):
+        if name:
+            yield Test(f"guest.{name}", [sys.executable, str(ROOT / "tests" / "guest" / "run.py"), name],
+                       limit=120, environment={"CERO_BUILD": str(BUILD)})
+    yield Test("guest.minimal", [sys.executable, str(ROOT / "tests" / "guest" / "run_minimal.py")], limit=120,
+               environment={"CERO_BUILD": str(BUILD)})
+
+
 def machine_tests():
     """tests/e2e/*.py: each drives a machine in QEMU."""
     for path in sorted((ROOT / "tests" / "e2e").glob("*.py")):
@@ -70,7 +81,8 @@ def machine_tests():
 
 
 def collect():
-    tests = [*meson_tests(), *lint_tests(), *build_tests(), *machine_tests()]
+    tests = [*meson_tests(), *lint_tests(), *build_tests(), *guest_tests(),
+             *machine_tests()]
     names = [test.name for test in tests]
     for name in names:
         if names.count(name) > 1:

@@ -61,8 +61,9 @@ void become_idle(MachineFrame frame) noexcept {
     if (context.frames != context.tables.slot && context.frames != slot_io)
         return Errno::inval;
     const Domain& domain = context.tables;
-    const bool allowed = (domain.is_control && arch::frame_is_guest_io(frame)) ||
-                         domain.rights.io_memory.contains(frame.raw(), frame.raw());
+    const bool allowed =
+        arch::frame_is_guest_io(frame) &&
+        (domain.is_control || domain.rights.io_memory.contains(frame.raw(), frame.raw()));
     return allowed ? Status{} : Status{Errno::perm};
 }
 

@@ -54,8 +54,9 @@ void down_and_up() {
         wrong += pfn_of_mfn(list[i]) != pfns[i];
         wrong += update_va_mapping(address(taken[i]), list[i] * page_size | pte_rw,
                                    CERO_UVMF_INVLPG) != 0;
+        // Cero hands the control domain, which sees all memory anyway, frames as they are.
         for (const Word word : taken[i]->words)
-            wrong += word != 0;
+            wrong += word != 0 && !is_first_domain();
         taken[i]->words[0] = i;
     }
     check_equal(

@@ -163,10 +163,10 @@ void lists() {
     check_equal("done", done, 5);
     check_equal("the one before it", static_cast<long>(other.words[4]), 200);
     check_equal("the one after it", static_cast<long>(other.words[6]), 100);
-    check_equal(
-        "bad place for the count: it is lost, the list is done",
-        hypercall(CERO_HYPERCALL_mmu_update, address(list), 1, unmapped_address, CERO_DOMID_SELF),
-        0);
+    const long lost =
+        hypercall(CERO_HYPERCALL_mmu_update, address(list), 1, unmapped_address, CERO_DOMID_SELF);
+    // Xen forgets the count; Cero says that it could not be written.
+    check_true("bad place for the count", lost == 0 || lost == -CERO_EFAULT);
 }
 
 } // namespace

@@ -11,6 +11,7 @@
 
 extern "C" {
 extern const std::uint64_t exception_stubs[32];
+extern const std::uint64_t software_interrupt_stub;
 extern const char interrupt_stubs[];
 extern const char syscall_entry[], syscall32_entry[];
 struct PatchSite {
@@ -124,6 +125,7 @@ void build_idt() noexcept {
     for (unsigned vector = 32; vector < 256; ++vector)
         set_gate(vector, reinterpret_cast<std::uint64_t>(interrupt_stubs) + (vector - 32) * 16ull,
                  0, 0);
+    set_gate(0x80, software_interrupt_stub, 3, 0);
 }
 
 void load_cpu_state(CpuArea& area) noexcept {

@@ -29,6 +29,9 @@ void detect_features() noexcept {
         features.pages_1g = bit(cpuid(0x80000001).edx, 26);
     if (features.max_extended_leaf >= 0x80000007)
         features.invariant_tsc = bit(cpuid(0x80000007).edx, 8);
+    constexpr unsigned least_bits = 36;
+    features.physical_bits =
+        features.max_extended_leaf >= 0x80000008 ? cpuid(0x80000008).eax & 0xff : least_bits;
     features.xcr0 = 3;
     if (features.xsave) {
         const CpuidResult state = cpuid(0xd);

@@ -113,6 +113,7 @@ struct CpuFeatures {
         fsgsbase, arat;
     std::uint32_t max_leaf, max_extended_leaf;
     std::uint64_t xcr0; ///< what guests may switch on
+    unsigned physical_bits; ///< of an address; an entry with more is a fault
 };
 extern CpuFeatures features;
 void detect_features() noexcept;

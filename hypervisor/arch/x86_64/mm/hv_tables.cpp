@@ -190,7 +190,7 @@ bool frame_is_ram(MachineFrame frame) noexcept {
 }
 
 bool frame_is_guest_io(MachineFrame frame) noexcept {
-    constexpr std::uint64_t max_machine_frame = 1ull << 40;
+    const std::uint64_t max_machine_frame = 1ull << (features.physical_bits - page_shift);
     for (unsigned n = 0; n < exclusive_count; ++n)
         if (exclusive_frames[n] == frame.raw())
             return false;

@@ -361,6 +361,7 @@ debug_entry:
         STUB 29, 1, exception_entry
         STUB 30, 1, exception_entry
         STUB 31, 0, exception_entry
+        STUB 128, 0, exception_entry    /* INT 0x80, which user programs may execute */
 
 /* Interrupt vectors 32..255, 16 bytes each. */
         .balign 16
@@ -411,4 +412,7 @@ exception_stubs:
         .irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
         .quad   stub_\vector
         .endr
+        .globl  software_interrupt_stub
+software_interrupt_stub:
+        .quad   stub_128
         .section .note.GNU-stack, "", @progbits

@@ -26,7 +26,8 @@ enum Vector : unsigned {
     v_nm = 7,
     v_df = 8,
     v_gp = 13,
-    v_pf = 14
+    v_pf = 14,
+    v_int80 = 0x80
 };
 /// Exceptions that push an error code [SDM3 "Exception and Interrupt Reference"].
 constexpr std::uint32_t vectors_with_code =
@@ -185,6 +186,10 @@ void exception_from_guest(Vcpu& vcpu) noexcept {
     const unsigned vector = vcpu.arch.regs.entry_vector;
     switch (vector) {
     case v_gp:
+        return handle_general_protection(vcpu);
+    case v_int80: // its own gate spares the #GP that every other INT n takes
+        vcpu.arch.regs.rip -= 2;
+        vcpu.arch.regs.error_code = v_int80 << 3 | 2;
         return handle_general_protection(vcpu);
     case v_ud:
         if (emulate_forced_cpuid(vcpu))
