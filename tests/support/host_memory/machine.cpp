@@ -72,7 +72,7 @@ void reset_machine(std::uint64_t frames, std::uint64_t io_first, std::uint64_t i
     }
     for (unsigned n = 0; n < 16; ++n)
         slots[n] = 0x1000'0000'0063ull + (n << 12);
-    flushes = {};
+    flushes.local = flushes.local_page = flushes.remote = flushes.remote_page = 0;
     log_formats.clear();
     never_preempt();
     fault_bytes = 0;

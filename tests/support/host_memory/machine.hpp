@@ -5,6 +5,7 @@
 
 #include <core/types.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -26,7 +27,7 @@ void fault_range(const void* first, std::size_t bytes);
 void enter_cpu(Vcpu& vcpu, unsigned cpu = 0);
 
 struct Flushes {
-    std::uint64_t local, local_page, remote, remote_page;
+    std::atomic<std::uint64_t> local, local_page, remote, remote_page;
 };
 extern Flushes flushes;
 

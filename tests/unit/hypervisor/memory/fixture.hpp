@@ -69,6 +69,10 @@ protected:
         EXPECT_EQ(frame_audit(), 0u);
         for (Guest& guest : guests)
             destroy(guest);
+        for (Guest& guest : guests) { // those whose frames others had mapped until now
+            EXPECT_EQ(guest.domain->memory.owned_pages.load(Order::relaxed), 0u);
+            GrantTable::destroy(guest);
+        }
         EXPECT_EQ(allocator_free_frames(), free_at_start_);
         static_cast<void>(drain_allocator());
     }

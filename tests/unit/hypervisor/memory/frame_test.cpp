@@ -90,7 +90,7 @@ TEST_F(FrameTest, LimitIsKept) {
 TEST_F(FrameTest, FreeingFlushesTheOwner) {
     const MachineFrame frame = new_frame(a());
     a().domain->dirty_cpus.store(3, Order::relaxed);
-    const auto before = host::flushes.remote;
+    const std::uint64_t before = host::flushes.remote.load();
     ASSERT_TRUE(frame_release_allocation(frame, a()));
     EXPECT_EQ(host::flushes.remote, before + 1);
     a().domain->dirty_cpus.store(0, Order::relaxed);

@@ -382,7 +382,7 @@ TEST_F(GrantTest, BatchesArePreemptedAndComplete) {
         EXPECT_EQ(ops[n].status, ok);
         unmaps.push_back({page(n + 1), 0, ops[n].handle, 0, 0});
     }
-    const auto flushes = host::flushes.remote;
+    const std::uint64_t flushes = host::flushes.remote.load();
     ASSERT_EQ(call(b(), CERO_GNTTABOP_unmap_grant_ref, unmaps.data(), unmaps.size()), ok);
     EXPECT_EQ(host::flushes.remote - flushes, 10u) << "one per 32";
     EXPECT_EQ(frame_look(shared).refs(), 1u);

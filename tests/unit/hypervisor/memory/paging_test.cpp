@@ -286,14 +286,14 @@ TEST_F(PagingTest, WritablePagesAreFlushedBeforeTheyBecomeTables) {
     a().domain->dirty_cpus.store(2, Order::relaxed); // another CPU
     ASSERT_TRUE(frame_get_writable(other, a().domain->slot));
     frame_put_writable(other);
-    const auto before = host::flushes.remote;
+    const std::uint64_t before = host::flushes.remote.load();
     ASSERT_EQ(pin(a(), 1, other), ok);
     EXPECT_EQ(host::flushes.remote, before + 1);
     ASSERT_EQ(unpin(a(), other), ok);
     ASSERT_EQ(pin(a(), 1, other), ok);
     EXPECT_EQ(host::flushes.remote, before + 1) << "nobody could write it meanwhile";
     a().domain->dirty_cpus.store(1, Order::relaxed); // this CPU: once, at the end
-    const auto local = host::flushes.local;
+    const std::uint64_t local = host::flushes.local.load();
     ASSERT_EQ(pin(a(), 4, l4), ok);
     EXPECT_LE(host::flushes.local, local + 1);
     EXPECT_EQ(set_entry(a(), l2, 0, Pte{}), ok);
@@ -330,7 +330,7 @@ TEST_F(PagingTest, ForeignFramesForTheControlDomainOnly) {
     destroy(a());
     EXPECT_EQ(a().domain->memory.owned_pages.load(Order::relaxed), 1u) << "dom0 still maps it";
     dom0().domain->dirty_cpus.store(2, Order::relaxed);
-    const auto before = host::flushes.remote;
+    const std::uint64_t before = host::flushes.remote.load();
     EXPECT_EQ(set_entry(dom0(), table, 0, Pte{}), ok);
     EXPECT_EQ(host::flushes.remote, before + 1) << "flushed before it can be reused";
     dom0().domain->dirty_cpus.store(0, Order::relaxed);
