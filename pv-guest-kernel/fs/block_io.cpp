@@ -42,13 +42,15 @@ void wait(Batch& batch) noexcept {
 } // namespace
 
 BlockSegment segment_of(void* data, std::size_t length) noexcept {
-    return {virt_to_machine(data), static_cast<std::byte*>(data), static_cast<std::uint32_t>(length)};
+    return {virt_to_machine(data), static_cast<std::byte*>(data),
+            static_cast<std::uint32_t>(length)};
 }
 
 Status transfer(BlockDevice& device, BlockOp op, std::uint64_t sector, BlockSegment* segments,
                 std::size_t count) noexcept {
     constexpr std::size_t in_flight = 4;
-    const std::size_t most = device.geometry().max_segments == 0 ? 1 : device.geometry().max_segments;
+    const std::size_t most =
+        device.geometry().max_segments == 0 ? 1 : device.geometry().max_segments;
     Batch batch;
     while (count != 0 && batch.error == Errno::ok) {
         BlockRequest requests[in_flight];

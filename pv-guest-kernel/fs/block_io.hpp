@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Block transfers for the caches: many pages at once, split as the device wants, waited for together.
+// Block transfers for the caches: many pages at once, split as the device wants, waited for
+// together.
 #pragma once
 
 #include <cero/driver/block.hpp>
@@ -7,7 +8,8 @@
 
 namespace kernel::block_io {
 
-/// Reads or writes the segments from `sector` on and sleeps until all is done. The first error wins.
+/// Reads or writes the segments from `sector` on and sleeps until all is done. The first error
+/// wins.
 Status transfer(drivers::BlockDevice& device, drivers::BlockOp op, std::uint64_t sector,
                 drivers::BlockSegment* segments, std::size_t count) noexcept;
 /// Everything written so far becomes durable.

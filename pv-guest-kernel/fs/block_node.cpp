@@ -61,10 +61,12 @@ private:
         BlockSegment segments[max_run];
         for (std::size_t i = 0; i < count; ++i)
             segments[i] = block_io::segment_of(pages[i]->data(), bytes_of(*pages[i]));
-        return block_io::transfer(disk_, BlockOp::read, pages[0]->index * (page_size / 512), segments, count);
+        return block_io::transfer(disk_, BlockOp::read, pages[0]->index * (page_size / 512),
+                                  segments, count);
     }
     Status write_pages(Page** pages, std::size_t count) noexcept override {
-        // Only the sectors that were changed here: the others may belong to files with a newer copy.
+        // Only the sectors that were changed here: the others may belong to files with a newer
+        // copy.
         Errno error = Errno::ok;
         BlockSegment segments[max_run];
         std::size_t used = 0;
@@ -72,7 +74,8 @@ private:
         std::uint64_t next = 0;
         auto send = [&] {
             if (used != 0)
-                if (auto status = block_io::transfer(disk_, BlockOp::write, first, segments, used); !status)
+                if (auto status = block_io::transfer(disk_, BlockOp::write, first, segments, used);
+                    !status)
                     error = status.error();
             used = 0;
         };
@@ -94,8 +97,8 @@ private:
                     send();
                 if (used == 0)
                     first = at;
-                segments[used++] =
-                    block_io::segment_of(static_cast<char*>(page.data()) + s * std::size_t{512}, (end - s) * 512UL);
+                segments[used++] = block_io::segment_of(
+                    static_cast<char*>(page.data()) + s * std::size_t{512}, (end - s) * 512UL);
                 next = at + (end - s);
                 s = end;
             }
@@ -129,7 +132,9 @@ Disk* find_disk(DeviceNumber number) noexcept {
     return nullptr;
 }
 
-DiskInode& disk_of(File& file) noexcept { return *static_cast<DiskInode*>(file.data); }
+DiskInode& disk_of(File& file) noexcept {
+    return *static_cast<DiskInode*>(file.data);
+}
 
 /// One open of a node: the handle lives in File::data of this shape.
 class DiskOps final : public FileOps {
@@ -137,7 +142,8 @@ public:
     Status open(File& file) noexcept override {
         auto* disk = static_cast<Disk*>(file.data);
         const bool writes = file.can_write();
-        auto handle = BlockHandle::open(disk->name, writes ? BlockAccess::write_shared : BlockAccess::read);
+        auto handle =
+            BlockHandle::open(disk->name, writes ? BlockAccess::write_shared : BlockAccess::read);
         if (!handle)
             return handle.error();
         auto* kept = new (std::nothrow) BlockHandle{*std::move(handle)};
@@ -160,10 +166,12 @@ public:
             return direct(file, buffer, offset, BlockOp::read);
         return disk_of(file).page_cache()->read(buffer, offset);
     }
-    Result<std::size_t> write(File& file, IoBuffer& buffer, std::uint64_t offset) noexcept override {
+    Result<std::size_t> write(File& file, IoBuffer& buffer,
+                              std::uint64_t offset) noexcept override {
         DiskInode& inode = disk_of(file);
         if (offset >= inode.size)
-            return buffer.remaining() == 0 ? Result<std::size_t>{std::size_t{0}} : Result<std::size_t>{Errno::nospc};
+            return buffer.remaining() == 0 ? Result<std::size_t>{std::size_t{0}}
+                                           : Result<std::size_t>{Errno::nospc};
         if (buffer.remaining() > inode.size - offset)
             buffer.truncate(inode.size - offset);
         if ((file.flags & open_flag::direct) != 0)
@@ -171,12 +179,15 @@ public:
         MutexGuard guard{inode.lock};
         return inode.page_cache()->write(buffer, offset);
     }
-    Status sync(File& file, bool data_only) noexcept override { return disk_of(file).sync(data_only); }
+    Status sync(File& file, bool data_only) noexcept override {
+        return disk_of(file).sync(data_only);
+    }
     Result<Mappable*> mappable(File& file) noexcept override {
         return static_cast<Mappable*>(disk_of(file).page_cache());
     }
     [[nodiscard]] bool is_seekable(const File&) const noexcept override { return true; }
-    Result<std::int64_t> ioctl(File& file, std::uint32_t command, std::uint64_t argument) noexcept override {
+    Result<std::int64_t> ioctl(File& file, std::uint32_t command,
+                               std::uint64_t argument) noexcept override {
         constexpr std::uint32_t get_sectors = 0x1260, get_bytes = 0x80081272, sector_size = 0x1268,
                                 block_size = 0x80081270, read_only = 0x125e, flush_buffers = 0x1261,
                                 physical_size = 0x127b, reread = 0x125f;
@@ -189,7 +200,8 @@ public:
             TRY(write_user(argument, inode.size));
             return 0;
         case sector_size:
-            TRY(write_user(argument, static_cast<int>(inode.disk().geometry().logical_sector_size)));
+            TRY(write_user(argument,
+                           static_cast<int>(inode.disk().geometry().logical_sector_size)));
             return 0;
         case physical_size:
             TRY(write_user(argument, inode.disk().geometry().physical_sector_size));
@@ -213,7 +225,8 @@ public:
 
 private:
     /// Transfers past the cache through a few pages of our own.
-    static Result<std::size_t> direct(File& file, IoBuffer& buffer, std::uint64_t offset, BlockOp op) noexcept {
+    static Result<std::size_t> direct(File& file, IoBuffer& buffer, std::uint64_t offset,
+                                      BlockOp op) noexcept {
         DiskInode& inode = disk_of(file);
         if (offset % 512 != 0 || buffer.remaining() % 512 != 0)
             return Errno::inval;
@@ -234,8 +247,8 @@ private:
             return error;
         return buffer.done() - before;
     }
-    static Errno direct_part(DiskInode& inode, IoBuffer& buffer, std::uint64_t& offset, BlockOp op, char* pages,
-                             std::size_t room) noexcept {
+    static Errno direct_part(DiskInode& inode, IoBuffer& buffer, std::uint64_t& offset, BlockOp op,
+                             char* pages, std::size_t room) noexcept {
         const std::size_t size = buffer.remaining() < room ? buffer.remaining() : room;
         if (op == BlockOp::write)
             if (auto got = buffer.get(pages, size); !got || *got != size)
@@ -243,8 +256,10 @@ private:
         BlockSegment segments[PageStore::max_run];
         std::size_t count = 0;
         for (std::size_t at = 0; at < size; at += page_size)
-            segments[count++] = block_io::segment_of(pages + at, size - at < page_size ? size - at : page_size);
-        if (auto status = block_io::transfer(inode.disk(), op, offset / 512, segments, count); !status)
+            segments[count++] =
+                block_io::segment_of(pages + at, size - at < page_size ? size - at : page_size);
+        if (auto status = block_io::transfer(inode.disk(), op, offset / 512, segments, count);
+            !status)
             return status.error();
         if (op == BlockOp::read)
             if (auto put = buffer.put(pages, size); !put || *put != size)
@@ -255,7 +270,9 @@ private:
 };
 DiskOps disk_ops;
 
-FileOps& DiskInode::file_ops() noexcept { return disk_ops; }
+FileOps& DiskInode::file_ops() noexcept {
+    return disk_ops;
+}
 
 /// Follows drv's registry.
 class Listener final : public drivers::BlockListener {
@@ -282,7 +299,8 @@ public:
             *place = disk;
         }
         if (auto status = char_device::add_block(disk->name, disk->number, disk_ops, disk); !status)
-            printk(Level::error, "block: no node for %s: error %d\n", disk->name, static_cast<int>(status.error()));
+            printk(Level::error, "block: no node for %s: error %d\n", disk->name,
+                   static_cast<int>(status.error()));
     }
     void block_removed(BlockDevice& device) noexcept override {
         Disk* found = nullptr;
@@ -327,7 +345,8 @@ Result<Opened> open_device(DeviceNumber number, bool read_only) noexcept {
     Disk* disk = find_disk(number);
     if (disk == nullptr)
         return Errno::nxio;
-    auto handle = TRY(BlockHandle::open(disk->name, read_only ? BlockAccess::read : BlockAccess::write_exclusive));
+    auto handle = TRY(BlockHandle::open(disk->name, read_only ? BlockAccess::read
+                                                              : BlockAccess::write_exclusive));
     return Opened{std::move(handle), disk->inode.clone(), disk->number};
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Device registry and devtmpfs: one tmpfs tree, shared by all its mounts, holds a node for each device.
+// Device registry and devtmpfs: one tmpfs tree, shared by all its mounts, holds a node for each
+// device.
 #include "char_device.hpp"
 #include "dentry_cache.hpp"
 #include "text.hpp"
@@ -49,7 +50,8 @@ Registration* find_registration(DeviceNumber number, std::uint32_t type) noexcep
 }
 
 /// The directory of `name` in the tree, made on the way; `leaf` is the last component.
-Result<Ref<Dentry>> directory_for(std::string_view name, std::string_view& leaf, bool make) noexcept {
+Result<Ref<Dentry>> directory_for(std::string_view name, std::string_view& leaf,
+                                  bool make) noexcept {
     Superblock* sb = tree();
     if (sb == nullptr)
         return Errno::nomem;
@@ -135,7 +137,8 @@ Status remove(DeviceNumber number, std::uint32_t type) noexcept {
     return {};
 }
 
-Status find_in_registry(DeviceNumber number, std::uint32_t type, FileOps*& ops, void*& context) noexcept {
+Status find_in_registry(DeviceNumber number, std::uint32_t type, FileOps*& ops,
+                        void*& context) noexcept {
     SpinGuard guard{registry_lock};
     Registration* found = find_registration(number, type);
     if (found == nullptr)
@@ -158,8 +161,8 @@ public:
 
 } // namespace
 
-Status register_char_device(const char* name, std::uint32_t major, std::uint32_t minor, FileOps& ops,
-                            void* context, std::uint32_t permissions) noexcept {
+Status register_char_device(const char* name, std::uint32_t major, std::uint32_t minor,
+                            FileOps& ops, void* context, std::uint32_t permissions) noexcept {
     return add(name, mode::character, make_device(major, minor), ops, context, permissions);
 }
 
@@ -167,7 +170,9 @@ Status unregister_char_device(std::uint32_t major, std::uint32_t minor) noexcept
     return remove(make_device(major, minor), mode::character);
 }
 
-std::uint32_t allocate_misc_minor() noexcept { return next_misc_minor++; }
+std::uint32_t allocate_misc_minor() noexcept {
+    return next_misc_minor++;
+}
 
 namespace char_device {
 
@@ -180,7 +185,9 @@ Status find_block(DeviceNumber number, FileOps*& ops, void*& context) noexcept {
 Status add_block(const char* name, DeviceNumber number, FileOps& ops, void* context) noexcept {
     return add(name, mode::block, number, ops, context, 0660);
 }
-void remove_block(DeviceNumber number) noexcept { (void)remove(number, mode::block); }
+void remove_block(DeviceNumber number) noexcept {
+    (void)remove(number, mode::block);
+}
 
 Status add_link(const char* name, const char* target) noexcept {
     std::string_view leaf;

@@ -12,7 +12,9 @@ namespace kernel::vfs {
 namespace {
 
 constexpr std::size_t header_size = 110;
-constexpr std::size_t align(std::size_t n) noexcept { return (n + 3) & ~std::size_t{3}; }
+constexpr std::size_t align(std::size_t n) noexcept {
+    return (n + 3) & ~std::size_t{3};
+}
 
 struct Header {
     std::uint32_t inode, mode, uid, gid, links, time, size, major, minor, device_major,
@@ -38,7 +40,7 @@ bool parse_header(const char* at, Header& header) noexcept {
             field = field << 4U | value;
         }
     }
-    header = {fields[0], fields[1], fields[2], fields[3], fields[4],  fields[5], fields[6],
+    header = {fields[0], fields[1], fields[2], fields[3],  fields[4],  fields[5], fields[6],
               fields[7], fields[8], fields[9], fields[10], fields[11], fields[12]};
     return true;
 }
@@ -66,8 +68,10 @@ public:
             }
             Header header;
             if (!parse_header(data + at, header)) {
-                printk(Level::error, "initramfs: no cpio header at offset %zu; the archive must be an "
-                                     "uncompressed newc archive\n", at);
+                printk(Level::error,
+                       "initramfs: no cpio header at offset %zu; the archive must be an "
+                       "uncompressed newc archive\n",
+                       at);
                 return Errno::inval;
             }
             const std::size_t body = align(at + header_size + header.name_size);
@@ -112,7 +116,8 @@ private:
             TRY(file(header, path, body));
             break;
         default:
-            TRY(make_node(path, header.mode, make_device(header.device_major, header.device_minor)));
+            TRY(make_node(path, header.mode,
+                          make_device(header.device_major, header.device_minor)));
         }
         return attributes(header, path);
     }
@@ -131,7 +136,8 @@ private:
         return write_body(header, path, body);
     }
 
-    static Status write_body(const Header& header, std::string_view path, const char* body) noexcept {
+    static Status write_body(const Header& header, std::string_view path,
+                             const char* body) noexcept {
         auto out = TRY(open(path, open_flag::creat | open_flag::wronly | open_flag::trunc, 0600));
         auto buffer = IoBuffer::kernel(static_cast<const void*>(body), header.size);
         while (buffer.remaining() != 0)

@@ -12,9 +12,13 @@ DentryCache& DentryCache::instance() noexcept {
     return cache;
 }
 
-Dentry::~Dentry() { kfree(name_); }
+Dentry::~Dentry() {
+    kfree(name_);
+}
 
-void Dentry::last_put() noexcept { DentryCache::unused(*this); }
+void Dentry::last_put() noexcept {
+    DentryCache::unused(*this);
+}
 
 std::size_t DentryCache::bucket_of(const Dentry& directory, std::string_view name) noexcept {
     std::uint64_t hash = reinterpret_cast<std::uintptr_t>(&directory) >> 4U;
@@ -25,7 +29,8 @@ std::size_t DentryCache::bucket_of(const Dentry& directory, std::string_view nam
 
 Dentry* DentryCache::find(Dentry& directory, std::string_view name) noexcept {
     DentryCache& self = instance();
-    for (Dentry* at = self.buckets_[bucket_of(directory, name)]; at != nullptr; at = at->hash_next_) {
+    for (Dentry* at = self.buckets_[bucket_of(directory, name)]; at != nullptr;
+         at = at->hash_next_) {
         if (at->parent_.get() != &directory || at->name() != name)
             continue;
         if (at->unused_link_.is_linked()) {

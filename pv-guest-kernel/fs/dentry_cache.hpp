@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// DentryCache: finds (directory, name) without asking the file system, and keeps unused names for a while.
+// DentryCache: finds (directory, name) without asking the file system, and keeps unused names for a
+// while.
 #pragma once
 
 #include <kernel/vfs.hpp>
@@ -11,11 +12,13 @@ public:
     /// The entry `name` of `directory`; asks the file system when the cache does not know.
     static Result<Ref<Dentry>> lookup(Dentry& directory, std::string_view name) noexcept;
     /// Adds a name that a file system has just created.
-    static Result<Ref<Dentry>> add(Dentry& directory, std::string_view name, Ref<Inode> inode) noexcept;
+    static Result<Ref<Dentry>> add(Dentry& directory, std::string_view name,
+                                   Ref<Inode> inode) noexcept;
     static Result<Ref<Dentry>> make_root(Inode& inode) noexcept;
     /// The name no longer exists.
     static void remove(Dentry& dentry) noexcept;
-    static void move(Dentry& dentry, Dentry& new_parent, char* new_name, std::size_t length) noexcept;
+    static void move(Dentry& dentry, Dentry& new_parent, char* new_name,
+                     std::size_t length) noexcept;
     /// Forgets the unused names of a file system that is about to go.
     static void purge(Superblock& superblock) noexcept;
     static void shrink(std::size_t keep) noexcept;

@@ -179,7 +179,9 @@ private:
     Ready ready_;
 };
 
-void Interest::Observer::triggered(std::uint32_t) noexcept { interest->epoll.make_ready(*interest); }
+void Interest::Observer::triggered(std::uint32_t) noexcept {
+    interest->epoll.make_ready(*interest);
+}
 
 class EpollOps final : public FileOps {
 public:
@@ -260,9 +262,10 @@ Result<int> wait_for_events(int epfd, UserAddress out, int count, Nanoseconds de
             TRY(copy_to_user(out, events, static_cast<std::size_t>(found) * sizeof(UserEvent)));
         if (found != 0 || last)
             return found;
-        const Errno error = epoll.queue.waiters
-                                .wait_until_interruptible(deadline, [&] { return epoll.may_be_ready(); })
-                                .error();
+        const Errno error =
+            epoll.queue.waiters
+                .wait_until_interruptible(deadline, [&] { return epoll.may_be_ready(); })
+                .error();
         if (error == Errno::restart)
             return Errno::intr;
         last = error == Errno::timedout;
@@ -278,7 +281,8 @@ Nanoseconds deadline_of(int timeout_ms) noexcept {
 Result<int> sys_epoll_wait(int epfd, UserAddress out, int count, int timeout_ms) noexcept {
     return wait_for_events(epfd, out, count, deadline_of(timeout_ms));
 }
-Result<int> sys_epoll_pwait(int epfd, UserAddress out, int count, int timeout_ms, UserAddress mask) noexcept {
+Result<int> sys_epoll_pwait(int epfd, UserAddress out, int count, int timeout_ms,
+                            UserAddress mask) noexcept {
     if (mask != 0)
         set_temporary_signal_mask(TRY(read_user<std::uint64_t>(mask)));
     return wait_for_events(epfd, out, count, deadline_of(timeout_ms));

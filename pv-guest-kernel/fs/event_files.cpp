@@ -61,7 +61,8 @@ public:
             }
             if (file.is_nonblocking())
                 return Errno::again;
-            TRY(counter.queue.waiters.wait_interruptible([&] { return counter_limit - counter.count >= value; }));
+            TRY(counter.queue.waiters.wait_interruptible(
+                [&] { return counter_limit - counter.count >= value; }));
         }
         counter.queue.notify(poll_event::readable);
         return std::size_t{8};
@@ -96,7 +97,9 @@ Result<int> sys_eventfd2(unsigned initial, std::uint32_t flags) noexcept {
     }
     return current_files().install(*std::move(file), (flags & open_flag::cloexec) != 0);
 }
-Result<int> sys_eventfd(unsigned initial) noexcept { return sys_eventfd2(initial, 0); }
+Result<int> sys_eventfd(unsigned initial) noexcept {
+    return sys_eventfd2(initial, 0);
+}
 
 /// Deadlines are kept in monotonic time; a wall-clock timer converts when it is set.
 struct TimerFile {
@@ -174,7 +177,9 @@ Result<Ref<File>> timer_file_of(int fd) noexcept {
 
 UserTimerSpec remaining_time(TimerFile& timer) noexcept {
     const Nanoseconds now = monotonic_ns();
-    const Nanoseconds left = timer.deadline == 0 ? 0 : timer.deadline > now ? timer.deadline - now : 1;
+    const Nanoseconds left = timer.deadline == 0    ? 0
+                             : timer.deadline > now ? timer.deadline - now
+                                                    : 1;
     return {UserTimespec::from_ns(timer.interval), UserTimespec::from_ns(left)};
 }
 
@@ -269,7 +274,8 @@ public:
                 return buffer.done() - before;
             if (file.is_nonblocking())
                 return Errno::again;
-            TRY(signal_arrivals().waiters.wait_interruptible([&] { return (pending_signals() & mask) != 0; }));
+            TRY(signal_arrivals().waiters.wait_interruptible(
+                [&] { return (pending_signals() & mask) != 0; }));
         }
     }
     std::uint32_t poll(File& file, PollTable* table) noexcept override {
@@ -281,7 +287,8 @@ public:
 };
 SignalOps signal_ops;
 
-Result<int> sys_signalfd4(int fd, UserAddress mask, std::size_t size, std::uint32_t flags) noexcept {
+Result<int> sys_signalfd4(int fd, UserAddress mask, std::size_t size,
+                          std::uint32_t flags) noexcept {
     if (size != 8 || (flags & ~(open_flag::cloexec | open_flag::nonblock)) != 0)
         return Errno::inval;
     const auto wanted = TRY(read_user<std::uint64_t>(mask));

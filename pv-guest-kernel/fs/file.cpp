@@ -15,9 +15,15 @@ Path::Path(Ref<Mount> m, Ref<Dentry> d) noexcept : mount{std::move(m)}, dentry{s
 Path::Path(Path&&) noexcept = default;
 Path& Path::operator=(Path&&) noexcept = default;
 Path::~Path() = default;
-Path Path::clone() const noexcept { return {mount.clone(), dentry.clone()}; }
-Inode* Path::inode() const noexcept { return dentry ? &dentry->inode() : nullptr; }
-Path::operator bool() const noexcept { return dentry.get() != nullptr; }
+Path Path::clone() const noexcept {
+    return {mount.clone(), dentry.clone()};
+}
+Inode* Path::inode() const noexcept {
+    return dentry ? &dentry->inode() : nullptr;
+}
+Path::operator bool() const noexcept {
+    return dentry.get() != nullptr;
+}
 
 File::File(FileOps& operations, Path place, Ref<Inode> node, std::uint32_t open_flags) noexcept
     : ops{&operations}, path{std::move(place)}, inode{std::move(node)}, flags{open_flags} {}

@@ -20,7 +20,9 @@ struct LockList {
     WaitQueue waiters;
 };
 
-LockList* list_of(Inode& inode) noexcept { return static_cast<LockList*>(inode.advisory_locks); }
+LockList* list_of(Inode& inode) noexcept {
+    return static_cast<LockList*>(inode.advisory_locks);
+}
 
 bool overlaps(const Record& a, const Record& b) noexcept {
     return a.start <= b.end && b.start <= a.end;
@@ -96,10 +98,10 @@ Status set(Inode& inode, const void* owner, const Record& record, bool wait) noe
     if (record.kind != Kind::none && conflict(list, owner, record) != nullptr) {
         error = Errno::again;
         if (wait)
-            error = list.waiters
-                        .wait_interruptible(
-                            [&] { return conflict(list, owner, record) == nullptr; })
-                        .error();
+            error =
+                list.waiters
+                    .wait_interruptible([&] { return conflict(list, owner, record) == nullptr; })
+                    .error();
     }
     if (error == Errno::ok) {
         cut(list, owner, record, spare);
@@ -121,7 +123,11 @@ Record find_conflict(Inode& inode, const void* owner, const Record& wanted) noex
     return held == nullptr ? Record{wanted.start, wanted.end, Kind::none, 0} : held->record;
 }
 
-void drop_process(Inode& inode, FdTable& table) noexcept { drop(inode, &table); }
-void drop_open_file(Inode& inode, File& file) noexcept { drop(inode, &file); }
+void drop_process(Inode& inode, FdTable& table) noexcept {
+    drop(inode, &table);
+}
+void drop_open_file(Inode& inode, File& file) noexcept {
+    drop(inode, &file);
+}
 
 } // namespace kernel::file_locks

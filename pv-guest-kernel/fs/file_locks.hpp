@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Advisory locks: POSIX record locks (owned by a descriptor table) and flock (owned by an open file).
+// Advisory locks: POSIX record locks (owned by a descriptor table) and flock (owned by an open
+// file).
 #pragma once
 
 #include <kernel/file.hpp>
@@ -17,7 +18,8 @@ struct Record {
     int pid;
 };
 
-/// Sets or clears a range. `owner` is the FdTable (POSIX) or the File (flock); again: held by others.
+/// Sets or clears a range. `owner` is the FdTable (POSIX) or the File (flock); again: held by
+/// others.
 Status set(Inode& inode, const void* owner, const Record& record, bool wait) noexcept;
 /// The first record of another owner that conflicts; kind none if there is none.
 Record find_conflict(Inode& inode, const void* owner, const Record& wanted) noexcept;

@@ -21,7 +21,9 @@ void flush_for_ever(void*) {
     }
 }
 
-void flush_at_shutdown() { (void)vfs::sync_all(); }
+void flush_at_shutdown() {
+    (void)vfs::sync_all();
+}
 
 void start_flusher() {
     if (!spawn_kernel_thread("flusher", flush_for_ever, nullptr))

@@ -52,7 +52,9 @@ FileOperations file_operations;
 
 class DirectoryOperations final : public FileOps {
 public:
-    Result<std::size_t> read(File&, IoBuffer&, std::uint64_t) noexcept override { return Errno::isdir; }
+    Result<std::size_t> read(File&, IoBuffer&, std::uint64_t) noexcept override {
+        return Errno::isdir;
+    }
     Status read_directory(File& file, DirectorySink& sink) noexcept override;
     [[nodiscard]] bool is_seekable(const File&) const noexcept override { return true; }
 };
@@ -67,7 +69,8 @@ std::uint64_t number_of(const Node& node, const Key& key) noexcept {
 
 class GeneratedInode final : public Inode {
 public:
-    GeneratedInode(Superblock& sb, const Node& node, Key key) noexcept : Inode{sb}, node_{node}, key_{key} {
+    GeneratedInode(Superblock& sb, const Node& node, Key key) noexcept
+        : Inode{sb}, node_{node}, key_{key} {
         mode = node.mode;
         number = number_of(node, key);
         atime = mtime = ctime = wall_ns();
@@ -80,7 +83,8 @@ public:
                 return make_child(*node_.children[i], key_);
         DynamicChild child;
         if (node_.find != nullptr)
-            return node_.find(key_, name, child) ? make_child(*child.node, child.key) : Result<Ref<Inode>>{Errno::noent};
+            return node_.find(key_, name, child) ? make_child(*child.node, child.key)
+                                                 : Result<Ref<Inode>>{Errno::noent};
         std::uint64_t cookie = 0;
         if (node_.next != nullptr)
             while (node_.next(key_, cookie, child))
@@ -89,7 +93,8 @@ public:
         return Errno::noent;
     }
     Result<std::size_t> read_link(char* out, std::size_t room) noexcept override {
-        return node_.link_text == nullptr ? Result<std::size_t>{Errno::inval} : node_.link_text(key_, out, room);
+        return node_.link_text == nullptr ? Result<std::size_t>{Errno::inval}
+                                          : node_.link_text(key_, out, room);
     }
     Result<Path> follow_magic() noexcept override {
         return node_.link_path == nullptr ? Result<Path>{Errno::inval} : node_.link_path(key_);
@@ -122,9 +127,12 @@ private:
     Key key_;
 };
 
-GeneratedInode& inode_of(File& file) noexcept { return static_cast<GeneratedInode&>(*file.inode); }
+GeneratedInode& inode_of(File& file) noexcept {
+    return static_cast<GeneratedInode&>(*file.inode);
+}
 
-Result<std::size_t> FileOperations::read(File& file, IoBuffer& buffer, std::uint64_t offset) noexcept {
+Result<std::size_t> FileOperations::read(File& file, IoBuffer& buffer,
+                                         std::uint64_t offset) noexcept {
     GeneratedInode& inode = inode_of(file);
     auto& contents = *static_cast<Contents*>(file.data);
     if (inode.node().generate == nullptr)
@@ -159,7 +167,8 @@ Status DirectoryOperations::read_directory(File& file, DirectorySink& sink) noex
     const Node& node = directory.node();
     constexpr std::uint8_t directory_type = 4;
     for (; file.position < 2; ++file.position)
-        if (!sink.entry("..", file.position + 1, directory.number, directory_type, file.position + 1))
+        if (!sink.entry("..", file.position + 1, directory.number, directory_type,
+                        file.position + 1))
             return {};
     while (file.position - 2 < node.child_count) {
         const Node& child = *node.children[file.position - 2];

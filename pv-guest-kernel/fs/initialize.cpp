@@ -25,7 +25,9 @@ void initialize_file_systems() {
 }
 CERO_INITCALL(subsys, initialize_file_systems);
 
-void follow_disks() { block_node::initialize(); }
+void follow_disks() {
+    block_node::initialize();
+}
 CERO_INITCALL(fs, follow_disks);
 
 } // namespace

@@ -8,7 +8,9 @@
 namespace kernel {
 
 namespace {
-std::size_t smaller(std::size_t a, std::size_t b) noexcept { return a < b ? a : b; }
+std::size_t smaller(std::size_t a, std::size_t b) noexcept {
+    return a < b ? a : b;
+}
 
 /// Copies into segment memory; false on a fault.
 bool copy_to_segment(bool user, std::uint64_t to, const void* from, std::size_t size) noexcept {
@@ -30,8 +32,8 @@ IoBuffer::IoBuffer(IoSegment single, bool is_user) noexcept
 
 IoBuffer::IoBuffer(IoBuffer&& other) noexcept
     : single_{other.single_}, segments_{other.segments_}, count_{other.count_},
-      offset_{other.offset_}, remaining_{other.remaining_}, done_{other.done_},
-      is_user_{other.is_user_} {}
+      offset_{other.offset_},
+      remaining_{other.remaining_}, done_{other.done_}, is_user_{other.is_user_} {}
 
 IoBuffer IoBuffer::user(const IoSegment* segments, std::size_t count) noexcept {
     IoBuffer buffer{{0, 0}, true};
@@ -50,7 +52,9 @@ IoSegment IoBuffer::run() const noexcept {
     return {now.base + offset_, smaller(now.length - offset_, remaining_)};
 }
 
-void IoBuffer::truncate(std::size_t size) noexcept { remaining_ = smaller(remaining_, size); }
+void IoBuffer::truncate(std::size_t size) noexcept {
+    remaining_ = smaller(remaining_, size);
+}
 
 void IoBuffer::advance(std::size_t size) noexcept {
     size = smaller(size, remaining_);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // /dev/null, zero, full, random, urandom and kmsg.
+#include "mem_devices.hpp"
 #include "char_device.hpp"
 #include "random.hpp"
-#include "mem_devices.hpp"
 #include <kernel/log.hpp>
+#include <kernel/mapping.hpp>
 #include <kernel/memory.hpp>
 #include <kernel/page.hpp>
-#include <kernel/mapping.hpp>
 
 #include <new>
 
@@ -24,7 +24,9 @@ public:
         buffer.advance(size);
         return size;
     }
-    Result<std::uint64_t> seek(File&, std::int64_t, int) noexcept override { return std::uint64_t{0}; }
+    Result<std::uint64_t> seek(File&, std::int64_t, int) noexcept override {
+        return std::uint64_t{0};
+    }
 
 protected:
     ~NullOps() = default;
@@ -61,7 +63,9 @@ class PlainZeroOps final : public ZeroOps {};
 
 class FullOps final : public ZeroOps {
 public:
-    Result<std::size_t> write(File&, IoBuffer&, std::uint64_t) noexcept override { return Errno::nospc; }
+    Result<std::size_t> write(File&, IoBuffer&, std::uint64_t) noexcept override {
+        return Errno::nospc;
+    }
 };
 
 class RandomOps final : public NullOps {
@@ -70,7 +74,8 @@ public:
         const std::size_t before = buffer.done();
         while (buffer.remaining() != 0) {
             char bytes[256];
-            const std::size_t part = buffer.remaining() < sizeof(bytes) ? buffer.remaining() : sizeof(bytes);
+            const std::size_t part =
+                buffer.remaining() < sizeof(bytes) ? buffer.remaining() : sizeof(bytes);
             random_bytes(bytes, part);
             auto put = buffer.put(bytes, part);
             if (!put)
@@ -88,7 +93,8 @@ public:
         }
         return buffer.done() - before;
     }
-    Result<std::int64_t> ioctl(File&, std::uint32_t command, std::uint64_t argument) noexcept override {
+    Result<std::int64_t> ioctl(File&, std::uint32_t command,
+                               std::uint64_t argument) noexcept override {
         constexpr std::uint32_t get_entropy_count = 0x80045200;
         if (command == get_entropy_count) {
             TRY(write_user(argument, 256));
@@ -109,10 +115,12 @@ public:
     Result<std::size_t> read(File& file, IoBuffer& buffer, std::uint64_t) noexcept override {
         char text[512];
         auto& from = *static_cast<std::uint64_t*>(file.data);
-        const std::size_t room = buffer.remaining() < sizeof(text) ? buffer.remaining() : sizeof(text);
+        const std::size_t room =
+            buffer.remaining() < sizeof(text) ? buffer.remaining() : sizeof(text);
         const std::size_t count = read_log(from, text, room);
         if (count == 0)
-            return file.is_nonblocking() ? Result<std::size_t>{Errno::again} : Result<std::size_t>{std::size_t{0}};
+            return file.is_nonblocking() ? Result<std::size_t>{Errno::again}
+                                         : Result<std::size_t>{std::size_t{0}};
         return buffer.put(text, count);
     }
     Result<std::size_t> write(File&, IoBuffer& buffer, std::uint64_t) noexcept override {

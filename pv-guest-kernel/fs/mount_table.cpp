@@ -42,7 +42,9 @@ FileSystemType* find_file_system(std::string_view name) noexcept {
     return nullptr;
 }
 
-FileSystemType* first_file_system() noexcept { return types; }
+FileSystemType* first_file_system() noexcept {
+    return types;
+}
 
 Superblock::Superblock() noexcept : device{make_device(0, next_anonymous_device++)} {}
 Superblock::~Superblock() = default;
@@ -132,8 +134,8 @@ namespace {
 
 Status bind_mount(const char* source, Path target) noexcept {
     auto from = TRY(lookup(source));
-    auto mount = TRY(Mount::create(from.mount->superblock.clone(), from.mount->source,
-                                   from.mount->flags));
+    auto mount =
+        TRY(Mount::create(from.mount->superblock.clone(), from.mount->source, from.mount->flags));
     mount->root = std::move(from.dentry);
     return MountTable::attach(std::move(mount), std::move(target));
 }
@@ -172,7 +174,8 @@ Status mount(const char* source, std::string_view target, const char* type, std:
     auto superblock = TRY(found->mount(source, flags, options));
     if ((flags & ms_rdonly) != 0)
         superblock->read_only = true;
-    auto mount = TRY(Mount::create(std::move(superblock), source == nullptr ? "none" : source, flags));
+    auto mount =
+        TRY(Mount::create(std::move(superblock), source == nullptr ? "none" : source, flags));
     return MountTable::attach(std::move(mount), std::move(place));
 }
 

@@ -25,9 +25,13 @@ Registry& registry() noexcept {
     return instance;
 }
 
-std::size_t smaller(std::size_t a, std::size_t b) noexcept { return a < b ? a : b; }
+std::size_t smaller(std::size_t a, std::size_t b) noexcept {
+    return a < b ? a : b;
+}
 
-bool has(const Page& page, std::uint16_t flag) noexcept { return (page.flags & flag) != 0; }
+bool has(const Page& page, std::uint16_t flag) noexcept {
+    return (page.flags & flag) != 0;
+}
 void set(Page& page, std::uint16_t flag) noexcept {
     page.flags = static_cast<std::uint16_t>(page.flags | flag);
 }
@@ -239,8 +243,12 @@ Page* PageCache::peek_page(std::uint64_t index) {
     return page;
 }
 
-void PageCache::map_get() { host_.get(); }
-void PageCache::map_put() { host_.put(); }
+void PageCache::map_get() {
+    host_.get();
+}
+void PageCache::map_put() {
+    host_.put();
+}
 
 Result<std::size_t> PageCache::read(IoBuffer& buffer, std::uint64_t offset) noexcept {
     const std::size_t before = buffer.done();
@@ -298,7 +306,8 @@ Result<std::size_t> PageCache::write(IoBuffer& buffer, std::uint64_t offset) noe
         if (has(page, cache_flag::busy))
             wait_idle(page);
         // After the read: a block that is allocated now holds something stale.
-        const Status room = store_ == nullptr ? Status{} : Status{store_->reserve(offset, chunk).error()};
+        const Status room =
+            store_ == nullptr ? Status{} : Status{store_->reserve(offset, chunk).error()};
         if (!room) {
             if (whole)
                 std::memset(page.data(), 0, page_size);
@@ -384,8 +393,7 @@ Status PageCache::write_back() noexcept {
                     break;
                 if (count != 0 && index != before)
                     break;
-                const bool ready =
-                    has(*page, cache_flag::dirty) && !has(*page, cache_flag::busy);
+                const bool ready = has(*page, cache_flag::dirty) && !has(*page, cache_flag::busy);
                 if (!ready && count != 0)
                     break;
                 ++index;
@@ -393,7 +401,8 @@ Status PageCache::write_back() noexcept {
                     continue;
                 page->get();
                 set(*page, cache_flag::busy);
-                // The page counts as clean from here on, so that a write during the transfer is not lost.
+                // The page counts as clean from here on, so that a write during the transfer is not
+                // lost.
                 const bool may_change =
                     has(*page, cache_flag::mapped_writable) && page->references > 2;
                 if (!may_change) {
@@ -447,8 +456,12 @@ std::size_t PageCache::shrink(std::size_t wanted) noexcept {
 
 namespace page_cache {
 
-std::uint64_t total_pages() noexcept { return registry().pages; }
-std::uint64_t dirty_pages() noexcept { return registry().dirty; }
+std::uint64_t total_pages() noexcept {
+    return registry().pages;
+}
+std::uint64_t dirty_pages() noexcept {
+    return registry().dirty;
+}
 
 std::size_t reclaim(std::size_t wanted) noexcept {
     std::size_t freed = 0;
@@ -483,7 +496,9 @@ void write_back_all() noexcept {
     }
 }
 
-void initialize() noexcept { register_reclaimer(reclaim); }
+void initialize() noexcept {
+    register_reclaimer(reclaim);
+}
 
 } // namespace page_cache
 } // namespace kernel

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// PageCache: the pages of one file (or block device), filled from and written back to a backing store.
+// PageCache: the pages of one file (or block device), filled from and written back to a backing
+// store.
 #pragma once
 
 #include "radix_tree.hpp"
@@ -36,8 +37,8 @@ protected:
     ~PageStore() = default;
 };
 
-/// Locking: `lock_` guards the tree; a page being filled or written is `busy` and waited for on `idle_`.
-/// The owner's inode lock serialises truncation against writes.
+/// Locking: `lock_` guards the tree; a page being filled or written is `busy` and waited for on
+/// `idle_`. The owner's inode lock serialises truncation against writes.
 class PageCache final : public Mappable {
 public:
     /// A null store makes pages permanent and holes zero (tmpfs).

@@ -26,6 +26,7 @@ Result<Place> parent(Walk& state, std::string_view path, const Path* at) noexcep
 /// One step down from a directory, mounts followed, symbolic links not.
 Result<Path> child(const Path& directory, std::string_view name) noexcept;
 /// Where the symbolic link `link`, found in `directory`, leads.
-Result<Path> follow(Walk& state, const Path& directory, const Path& link, LookupFlags flags) noexcept;
+Result<Path> follow(Walk& state, const Path& directory, const Path& link,
+                    LookupFlags flags) noexcept;
 
 } // namespace kernel::path_walk

@@ -25,7 +25,8 @@ struct Pipe {
     std::size_t used{};
     unsigned readers{};
     unsigned writers{};
-    std::uint32_t reader_opens{}; ///< ever; lets a blocked FIFO open see a partner that came and went
+    std::uint32_t
+        reader_opens{}; ///< ever; lets a blocked FIFO open see a partner that came and went
     std::uint32_t writer_opens{};
 
     ~Pipe() {
@@ -46,9 +47,13 @@ Pipe* make_pipe() noexcept {
     return pipe;
 }
 
-std::size_t smaller(std::size_t a, std::size_t b) noexcept { return a < b ? a : b; }
+std::size_t smaller(std::size_t a, std::size_t b) noexcept {
+    return a < b ? a : b;
+}
 
-Pipe& pipe_of(File& file) noexcept { return *static_cast<Pipe*>(file.data); }
+Pipe& pipe_of(File& file) noexcept {
+    return *static_cast<Pipe*>(file.data);
+}
 
 /// Moves bytes from the ring; fault only if none moved.
 Result<std::size_t> take(Pipe& pipe, IoBuffer& buffer) noexcept {
@@ -140,7 +145,8 @@ Result<std::size_t> write_pipe(File& file, IoBuffer& buffer) noexcept {
     return total;
 }
 
-Result<std::int64_t> pipe_ioctl(File& file, std::uint32_t command, std::uint64_t argument) noexcept {
+Result<std::int64_t> pipe_ioctl(File& file, std::uint32_t command,
+                                std::uint64_t argument) noexcept {
     constexpr std::uint32_t fionread = 0x541b;
     if (command != fionread)
         return Errno::notty;
@@ -191,7 +197,9 @@ public:
     std::uint32_t poll(File& file, PollTable* table) noexcept override {
         return poll_pipe(file, table);
     }
-    [[nodiscard]] std::uint32_t anonymous_mode() const noexcept override { return mode::fifo | 0600U; }
+    [[nodiscard]] std::uint32_t anonymous_mode() const noexcept override {
+        return mode::fifo | 0600U;
+    }
     void release(File& file) noexcept override {
         Pipe& pipe = pipe_of(file);
         leave(file, pipe);

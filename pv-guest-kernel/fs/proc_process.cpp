@@ -16,8 +16,12 @@ using generated::Key;
 using generated::link_mode;
 using generated::Node;
 
-unsigned long long ull(std::uint64_t value) noexcept { return value; }
-unsigned long long ticks(Nanoseconds t) noexcept { return t / (ns_per_s / 100); }
+unsigned long long ull(std::uint64_t value) noexcept {
+    return value;
+}
+unsigned long long ticks(Nanoseconds t) noexcept {
+    return t / (ns_per_s / 100);
+}
 
 void generate_stat(Text& out, Key key) noexcept {
     auto found = process_info(key.pid);
@@ -25,15 +29,17 @@ void generate_stat(Text& out, Key key) noexcept {
         return;
     const ProcessInfo& p = *found;
     const TerminalInfo terminal = session_terminal(p.session);
-    out.format("%d (%s) %c %d %d %d %d %d 0 %llu 0 %llu 0 ", p.pid, p.name, p.state, p.parent, p.process_group,
-               p.session, static_cast<int>(terminal.device), terminal.foreground_group, ull(p.minor_faults),
-               ull(p.major_faults));
-    out.format("%llu %llu %llu %llu 20 0 %u 0 %llu %llu %llu 18446744073709551615 ", ticks(p.user_time),
-               ticks(p.system_time), ticks(p.children_user_time), ticks(p.children_system_time), p.threads,
-               ticks(p.start_time), ull(p.virtual_bytes), ull(p.resident_pages));
-    out.format("0 0 0 0 0 %llu %llu %llu %llu 0 0 0 17 0 0 0 0 0 0 0 0 0 %llu %llu %llu %llu 0\n", ull(p.pending),
-               ull(p.blocked), ull(p.ignored), ull(p.caught), ull(p.arguments_start), ull(p.arguments_end),
-               ull(p.environment_start), ull(p.environment_end));
+    out.format("%d (%s) %c %d %d %d %d %d 0 %llu 0 %llu 0 ", p.pid, p.name, p.state, p.parent,
+               p.process_group, p.session, static_cast<int>(terminal.device),
+               terminal.foreground_group, ull(p.minor_faults), ull(p.major_faults));
+    out.format("%llu %llu %llu %llu 20 0 %u 0 %llu %llu %llu 18446744073709551615 ",
+               ticks(p.user_time), ticks(p.system_time), ticks(p.children_user_time),
+               ticks(p.children_system_time), p.threads, ticks(p.start_time), ull(p.virtual_bytes),
+               ull(p.resident_pages));
+    out.format("0 0 0 0 0 %llu %llu %llu %llu 0 0 0 17 0 0 0 0 0 0 0 0 0 %llu %llu %llu %llu 0\n",
+               ull(p.pending), ull(p.blocked), ull(p.ignored), ull(p.caught),
+               ull(p.arguments_start), ull(p.arguments_end), ull(p.environment_start),
+               ull(p.environment_end));
 }
 
 const char* state_name(char state) noexcept {
@@ -57,25 +63,30 @@ void generate_status(Text& out, Key key) noexcept {
         return;
     const ProcessInfo& p = *found;
     constexpr std::uint64_t kib_per_page = page_size / 1024;
-    out.format("Name:\t%s\nUmask:\t0022\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", p.name,
-               state_name(p.state), p.pid, p.pid, p.parent);
-    out.format("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t64\nGroups:\t\n", p.uid, p.euid, p.euid, p.euid,
-               p.gid, p.egid, p.egid, p.egid);
+    out.format("Name:\t%s\nUmask:\t0022\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%"
+               "d\nTracerPid:\t0\n",
+               p.name, state_name(p.state), p.pid, p.pid, p.parent);
+    out.format("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t64\nGroups:\t\n", p.uid,
+               p.euid, p.euid, p.euid, p.gid, p.egid, p.egid, p.egid);
     if (!p.is_kernel_thread)
-        out.format("VmPeak:\t%8llu kB\nVmSize:\t%8llu kB\nVmHWM:\t%8llu kB\nVmRSS:\t%8llu kB\nVmData:\t%8llu kB\n"
+        out.format("VmPeak:\t%8llu kB\nVmSize:\t%8llu kB\nVmHWM:\t%8llu kB\nVmRSS:\t%8llu "
+                   "kB\nVmData:\t%8llu kB\n"
                    "VmStk:\t%8llu kB\nVmExe:\t%8llu kB\nVmSwap:\t       0 kB\n",
-                   ull(p.virtual_bytes / 1024), ull(p.virtual_bytes / 1024), ull(p.resident_pages * kib_per_page),
-                   ull(p.resident_pages * kib_per_page), ull(p.data_pages * kib_per_page), ull(p.stack_bytes / 1024),
+                   ull(p.virtual_bytes / 1024), ull(p.virtual_bytes / 1024),
+                   ull(p.resident_pages * kib_per_page), ull(p.resident_pages * kib_per_page),
+                   ull(p.data_pages * kib_per_page), ull(p.stack_bytes / 1024),
                    ull(p.text_pages * kib_per_page));
-    out.format("Threads:\t%u\nSigPnd:\t%016llx\nSigBlk:\t%016llx\nSigIgn:\t%016llx\nSigCgt:\t%016llx\n", p.threads,
-               ull(p.pending), ull(p.blocked), ull(p.ignored), ull(p.caught));
+    out.format(
+        "Threads:\t%u\nSigPnd:\t%016llx\nSigBlk:\t%016llx\nSigIgn:\t%016llx\nSigCgt:\t%016llx\n",
+        p.threads, ull(p.pending), ull(p.blocked), ull(p.ignored), ull(p.caught));
 }
 
 void generate_statm(Text& out, Key key) noexcept {
     auto p = process_info(key.pid);
     if (p)
-        out.format("%llu %llu %llu %llu 0 %llu 0\n", ull(p->virtual_bytes / page_size), ull(p->resident_pages),
-                   ull(p->shared_pages), ull(p->text_pages), ull(p->data_pages));
+        out.format("%llu %llu %llu %llu 0 %llu 0\n", ull(p->virtual_bytes / page_size),
+                   ull(p->resident_pages), ull(p->shared_pages), ull(p->text_pages),
+                   ull(p->data_pages));
 }
 
 void generate_comm(Text& out, Key key) noexcept {
@@ -115,16 +126,20 @@ void add_mapping(const MapsEntry& entry, void* context) {
     const Inode* inode = entry.file != nullptr ? entry.file->inode.get() : nullptr;
     const DeviceNumber device = inode != nullptr ? inode->superblock.device : 0;
     out.format("%08llx-%08llx %c%c%c%c %08llx %02x:%02x %llu", ull(entry.start), ull(entry.end),
-               entry.read ? 'r' : '-', entry.write ? 'w' : '-', entry.exec ? 'x' : '-', entry.shared ? 's' : 'p',
-               ull(entry.offset), device_major(device), device_minor(device), ull(inode != nullptr ? inode->number : 0));
+               entry.read ? 'r' : '-', entry.write ? 'w' : '-', entry.exec ? 'x' : '-',
+               entry.shared ? 's' : 'p', ull(entry.offset), device_major(device),
+               device_minor(device), ull(inode != nullptr ? inode->number : 0));
     char name[256];
     if (entry.label != nullptr)
         out.format(" %26s", entry.label);
-    else if (entry.file != nullptr && entry.file->path && vfs::name_of(entry.file->path, name, sizeof(name)))
+    else if (entry.file != nullptr && entry.file->path &&
+             vfs::name_of(entry.file->path, name, sizeof(name)))
         out.format("                 %s", name);
     out.append("\n");
 }
-void generate_maps(Text& out, Key key) noexcept { for_each_mapping(key.pid, add_mapping, &out); }
+void generate_maps(Text& out, Key key) noexcept {
+    for_each_mapping(key.pid, add_mapping, &out);
+}
 
 void generate_limits(Text& out, Key) noexcept {
     out.append("Limit                     Soft Limit           Hard Limit           Units\n"
@@ -180,9 +195,11 @@ Result<std::size_t> fd_text(Key key, char* out, std::size_t size) noexcept {
         return path_text(file->path, out, size);
     const char* label = file->label != nullptr ? file->label : "file";
     const bool bracketed = label[0] == '[';
-    const int length = bracketed ? cero::format_to(out, size, "anon_inode:%s", label)
-                                 : cero::format_to(out, size, "%s:[%llu]", label,
-                                                   ull(reinterpret_cast<std::uintptr_t>(file->data) >> 4U & 0xffffffffU));
+    const int length =
+        bracketed ? cero::format_to(out, size, "anon_inode:%s", label)
+                  : cero::format_to(
+                        out, size, "%s:[%llu]", label,
+                        ull(reinterpret_cast<std::uintptr_t>(file->data) >> 4U & 0xffffffffU));
     return static_cast<std::size_t>(length);
 }
 Result<Path> fd_path(Key key) noexcept {
@@ -236,17 +253,20 @@ constexpr Node status{.name = "status", .mode = file_mode, .generate = generate_
 constexpr Node statm{.name = "statm", .mode = file_mode, .generate = generate_statm};
 constexpr Node comm{.name = "comm", .mode = file_mode, .generate = generate_comm};
 constexpr Node cmdline{.name = "cmdline", .mode = file_mode, .generate = generate_cmdline};
-constexpr Node environ{.name = "environ", .mode = mode::regular | 0400U, .generate = generate_environ};
+constexpr Node environ{
+    .name = "environ", .mode = mode::regular | 0400U, .generate = generate_environ};
 constexpr Node maps{.name = "maps", .mode = file_mode, .generate = generate_maps};
 constexpr Node limits{.name = "limits", .mode = file_mode, .generate = generate_limits};
 constexpr Node mounts{.name = "mounts", .mode = file_mode, .generate = generate_mounts};
 constexpr Node exe{.name = "exe", .mode = link_mode, .link_text = exe_text, .link_path = exe_path};
 constexpr Node cwd{.name = "cwd", .mode = link_mode, .link_text = cwd_text, .link_path = cwd_path};
-constexpr Node root{.name = "root", .mode = link_mode, .link_text = root_text, .link_path = root_path};
-constexpr Node fd{.name = "fd", .mode = mode::directory | 0500U, .next = next_fd, .owner = process_owner};
+constexpr Node root{
+    .name = "root", .mode = link_mode, .link_text = root_text, .link_path = root_path};
+constexpr Node fd{
+    .name = "fd", .mode = mode::directory | 0500U, .next = next_fd, .owner = process_owner};
 constexpr Node net{.name = "net", .mode = directory_mode, .next = next_net_file};
-constexpr const Node* children[] = {&stat, &status, &statm, &comm, &cmdline, &environ, &maps,
-                                    &limits, &mounts, &exe, &cwd, &root, &fd, &net};
+constexpr const Node* children[] = {&stat,   &status, &statm, &comm, &cmdline, &environ, &maps,
+                                    &limits, &mounts, &exe,   &cwd,  &root,    &fd,      &net};
 
 void fill_process(int pid, DynamicChild& child) noexcept {
     cero::format_to(child.name, sizeof(child.name), "%d", pid);
@@ -278,7 +298,8 @@ bool next_process_entry(Key, std::uint64_t& cookie, DynamicChild& child) noexcep
 
 bool find_process_entry(Key, std::string_view name, DynamicChild& child) noexcept {
     std::uint64_t pid = 0;
-    if (!parse_number(name, pid) || pid == 0 || pid > 0x7fffffff || !process_info(static_cast<int>(pid)))
+    if (!parse_number(name, pid) || pid == 0 || pid > 0x7fffffff ||
+        !process_info(static_cast<int>(pid)))
         return false;
     fill_process(static_cast<int>(pid), child);
     return true;

@@ -25,9 +25,13 @@ using generated::link_mode;
 using generated::Node;
 using generated::writable_mode;
 
-unsigned long long ull(std::uint64_t value) noexcept { return value; }
+unsigned long long ull(std::uint64_t value) noexcept {
+    return value;
+}
 /// Kernel ticks are hundredths of a second in this ABI.
-unsigned long long ticks(Nanoseconds t) noexcept { return t / (ns_per_s / 100); }
+unsigned long long ticks(Nanoseconds t) noexcept {
+    return t / (ns_per_s / 100);
+}
 
 void generate_meminfo(Text& out, Key) noexcept {
     const MemoryInfo info = memory_info();
@@ -52,7 +56,9 @@ struct CpuId {
 };
 CpuId cpuid(std::uint32_t leaf) noexcept {
     CpuId out{};
-    __asm__ volatile("cpuid" : "=a"(out.a), "=b"(out.b), "=c"(out.c), "=d"(out.d) : "a"(leaf), "c"(0));
+    __asm__ volatile("cpuid"
+                     : "=a"(out.a), "=b"(out.b), "=c"(out.c), "=d"(out.d)
+                     : "a"(leaf), "c"(0));
     return out;
 }
 
@@ -71,9 +77,11 @@ void generate_cpuinfo(Text& out, Key) noexcept {
     const char* model = brand;
     while (*model == ' ')
         ++model;
-    out.format("processor\t: 0\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\nmodel name\t: %s\n", name,
-               version.a >> 8U & 15U, (version.a >> 4U & 15U) | (version.a >> 12U & 0xf0U), model);
-    out.format("stepping\t: %u\nflags\t\t: fpu hypervisor lm nx syscall\nbogomips\t: 0.00\n\n", version.a & 15U);
+    out.format(
+        "processor\t: 0\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\nmodel name\t: %s\n",
+        name, version.a >> 8U & 15U, (version.a >> 4U & 15U) | (version.a >> 12U & 0xf0U), model);
+    out.format("stepping\t: %u\nflags\t\t: fpu hypervisor lm nx syscall\nbogomips\t: 0.00\n\n",
+               version.a & 15U);
 }
 
 void generate_uptime(Text& out, Key) noexcept {
@@ -93,14 +101,17 @@ void generate_loadavg(Text& out, Key) noexcept {
 void generate_stat(Text& out, Key) noexcept {
     const SystemLoad load = system_load();
     for (const char* name : {"cpu ", "cpu0"})
-        out.format("%s %llu 0 %llu %llu 0 0 0 %llu 0 0\n", name, ticks(load.user), ticks(load.system),
-                   ticks(load.idle), ticks(load.steal));
-    out.format("intr %llu\nctxt %llu\nbtime %llu\nprocesses %llu\nprocs_running %u\nprocs_blocked 0\n",
-               ull(load.interrupts), ull(load.context_switches), ull((wall_ns() - monotonic_ns()) / ns_per_s),
-               ull(load.forks), load.running);
+        out.format("%s %llu 0 %llu %llu 0 0 0 %llu 0 0\n", name, ticks(load.user),
+                   ticks(load.system), ticks(load.idle), ticks(load.steal));
+    out.format(
+        "intr %llu\nctxt %llu\nbtime %llu\nprocesses %llu\nprocs_running %u\nprocs_blocked 0\n",
+        ull(load.interrupts), ull(load.context_switches),
+        ull((wall_ns() - monotonic_ns()) / ns_per_s), ull(load.forks), load.running);
 }
 
-void generate_version(Text& out, Key) noexcept { out.format("Linux version %s (Cero PV kernel)\n", kernel_release); }
+void generate_version(Text& out, Key) noexcept {
+    out.format("Linux version %s (Cero PV kernel)\n", kernel_release);
+}
 void generate_cmdline(Text& out, Key) noexcept {
     out.append(command_line());
     out.append("\n");
@@ -123,10 +134,13 @@ void generate_partitions(Text& out, Key) noexcept {
 }
 
 void generate_devices(Text& out, Key) noexcept {
-    out.append("Character devices:\n  1 mem\n  5 tty\n 10 misc\n136 pts\n229 hvc\n\nBlock devices:\n202 xvd\n254 vd\n");
+    out.append("Character devices:\n  1 mem\n  5 tty\n 10 misc\n136 pts\n229 hvc\n\nBlock "
+               "devices:\n202 xvd\n254 vd\n");
 }
 
-void generate_swaps(Text& out, Key) noexcept { out.append("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"); }
+void generate_swaps(Text& out, Key) noexcept {
+    out.append("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
+}
 
 void generate_capabilities(Text& out, Key) noexcept {
     if (is_initial_domain())
@@ -137,14 +151,30 @@ void generate_hostname(Text& out, Key) noexcept {
     out.append(host_name());
     out.append("\n");
 }
-Status store_hostname(std::string_view text, Key) noexcept { return set_host_name(text); }
-void generate_osrelease(Text& out, Key) noexcept { out.format("%s\n", kernel_release); }
-void generate_ostype(Text& out, Key) noexcept { out.append("Linux\n"); }
-void generate_pid_max(Text& out, Key) noexcept { out.append("32768\n"); }
-void generate_zero(Text& out, Key) noexcept { out.append("0\n"); }
-void generate_one(Text& out, Key) noexcept { out.append("1\n"); }
-void generate_printk(Text& out, Key) noexcept { out.append("4\t4\t1\t7\n"); }
-Status store_nothing(std::string_view, Key) noexcept { return {}; }
+Status store_hostname(std::string_view text, Key) noexcept {
+    return set_host_name(text);
+}
+void generate_osrelease(Text& out, Key) noexcept {
+    out.format("%s\n", kernel_release);
+}
+void generate_ostype(Text& out, Key) noexcept {
+    out.append("Linux\n");
+}
+void generate_pid_max(Text& out, Key) noexcept {
+    out.append("32768\n");
+}
+void generate_zero(Text& out, Key) noexcept {
+    out.append("0\n");
+}
+void generate_one(Text& out, Key) noexcept {
+    out.append("1\n");
+}
+void generate_printk(Text& out, Key) noexcept {
+    out.append("4\t4\t1\t7\n");
+}
+Status store_nothing(std::string_view, Key) noexcept {
+    return {};
+}
 Status store_drop_caches(std::string_view, Key) noexcept {
     page_cache::reclaim(~std::size_t{0});
     page_cache::reclaim(~std::size_t{0}); // the first pass only takes the second chance away
@@ -170,29 +200,49 @@ FileOps* kmsg_operations() noexcept {
     return ops;
 }
 
-constexpr Node hostname{.name = "hostname", .mode = writable_mode, .generate = generate_hostname, .store = store_hostname};
+constexpr Node hostname{.name = "hostname",
+                        .mode = writable_mode,
+                        .generate = generate_hostname,
+                        .store = store_hostname};
 constexpr Node osrelease{.name = "osrelease", .mode = file_mode, .generate = generate_osrelease};
 constexpr Node ostype{.name = "ostype", .mode = file_mode, .generate = generate_ostype};
 constexpr Node pid_max{.name = "pid_max", .mode = file_mode, .generate = generate_pid_max};
-constexpr Node printk_levels{.name = "printk", .mode = writable_mode, .generate = generate_printk, .store = store_nothing};
-constexpr Node panic_time{.name = "panic", .mode = writable_mode, .generate = generate_zero, .store = store_nothing};
-constexpr const Node* kernel_children[] = {&hostname, &osrelease, &ostype, &pid_max, &printk_levels, &panic_time};
-constexpr Node sys_kernel{.name = "kernel", .mode = directory_mode, .children = kernel_children, .child_count = 6};
-constexpr Node overcommit{.name = "overcommit_memory", .mode = writable_mode, .generate = generate_one, .store = store_nothing};
-constexpr Node drop_caches{.name = "drop_caches", .mode = writable_mode, .generate = generate_zero, .store = store_drop_caches};
+constexpr Node printk_levels{
+    .name = "printk", .mode = writable_mode, .generate = generate_printk, .store = store_nothing};
+constexpr Node panic_time{
+    .name = "panic", .mode = writable_mode, .generate = generate_zero, .store = store_nothing};
+constexpr const Node* kernel_children[] = {&hostname, &osrelease,     &ostype,
+                                           &pid_max,  &printk_levels, &panic_time};
+constexpr Node sys_kernel{
+    .name = "kernel", .mode = directory_mode, .children = kernel_children, .child_count = 6};
+constexpr Node overcommit{.name = "overcommit_memory",
+                          .mode = writable_mode,
+                          .generate = generate_one,
+                          .store = store_nothing};
+constexpr Node drop_caches{.name = "drop_caches",
+                           .mode = writable_mode,
+                           .generate = generate_zero,
+                           .store = store_drop_caches};
 constexpr const Node* vm_children[] = {&overcommit, &drop_caches};
-constexpr Node sys_vm{.name = "vm", .mode = directory_mode, .children = vm_children, .child_count = 2};
-constexpr Node ip_forward{.name = "ip_forward", .mode = writable_mode, .generate = generate_zero, .store = store_nothing};
+constexpr Node sys_vm{
+    .name = "vm", .mode = directory_mode, .children = vm_children, .child_count = 2};
+constexpr Node ip_forward{
+    .name = "ip_forward", .mode = writable_mode, .generate = generate_zero, .store = store_nothing};
 constexpr const Node* ipv4_children[] = {&ip_forward};
-constexpr Node sys_ipv4{.name = "ipv4", .mode = directory_mode, .children = ipv4_children, .child_count = 1};
+constexpr Node sys_ipv4{
+    .name = "ipv4", .mode = directory_mode, .children = ipv4_children, .child_count = 1};
 constexpr const Node* sys_net_children[] = {&sys_ipv4};
-constexpr Node sys_net{.name = "net", .mode = directory_mode, .children = sys_net_children, .child_count = 1};
+constexpr Node sys_net{
+    .name = "net", .mode = directory_mode, .children = sys_net_children, .child_count = 1};
 constexpr const Node* sys_children[] = {&sys_kernel, &sys_vm, &sys_net};
-constexpr Node sys{.name = "sys", .mode = directory_mode, .children = sys_children, .child_count = 3};
+constexpr Node sys{
+    .name = "sys", .mode = directory_mode, .children = sys_children, .child_count = 3};
 
-constexpr Node capabilities{.name = "capabilities", .mode = file_mode, .generate = generate_capabilities};
+constexpr Node capabilities{
+    .name = "capabilities", .mode = file_mode, .generate = generate_capabilities};
 constexpr const Node* xen_children[] = {&capabilities};
-constexpr Node xen{.name = "xen", .mode = directory_mode, .children = xen_children, .child_count = 1};
+constexpr Node xen{
+    .name = "xen", .mode = directory_mode, .children = xen_children, .child_count = 1};
 
 constexpr Node meminfo{.name = "meminfo", .mode = file_mode, .generate = generate_meminfo};
 constexpr Node cpuinfo{.name = "cpuinfo", .mode = file_mode, .generate = generate_cpuinfo};
@@ -201,7 +251,8 @@ constexpr Node loadavg{.name = "loadavg", .mode = file_mode, .generate = generat
 constexpr Node stat{.name = "stat", .mode = file_mode, .generate = generate_stat};
 constexpr Node version{.name = "version", .mode = file_mode, .generate = generate_version};
 constexpr Node cmdline{.name = "cmdline", .mode = file_mode, .generate = generate_cmdline};
-constexpr Node filesystems{.name = "filesystems", .mode = file_mode, .generate = generate_filesystems};
+constexpr Node filesystems{
+    .name = "filesystems", .mode = file_mode, .generate = generate_filesystems};
 constexpr Node partitions{.name = "partitions", .mode = file_mode, .generate = generate_partitions};
 constexpr Node devices{.name = "devices", .mode = file_mode, .generate = generate_devices};
 constexpr Node swaps{.name = "swaps", .mode = file_mode, .generate = generate_swaps};
@@ -209,9 +260,9 @@ constexpr Node self{.name = "self", .mode = link_mode, .link_text = self_text};
 constexpr Node mounts{.name = "mounts", .mode = link_mode, .link_text = mounts_text};
 constexpr Node net{.name = "net", .mode = link_mode, .link_text = net_text};
 constexpr Node kmsg{.name = "kmsg", .mode = mode::regular | 0400U, .operations = kmsg_operations};
-constexpr const Node* root_children[] = {&meminfo,     &cpuinfo, &uptime,     &loadavg, &stat,   &version,
-                                         &cmdline,     &filesystems, &partitions, &devices, &swaps, &self,
-                                         &mounts,      &net,     &sys,        &xen,     &kmsg};
+constexpr const Node* root_children[] = {
+    &meminfo, &cpuinfo, &uptime, &loadavg, &stat, &version, &cmdline, &filesystems, &partitions,
+    &devices, &swaps,   &self,   &mounts,  &net,  &sys,     &xen,     &kmsg};
 constexpr Node root{.name = "",
                     .mode = directory_mode,
                     .children = root_children,

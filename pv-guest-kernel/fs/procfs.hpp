@@ -9,8 +9,10 @@ namespace kernel::procfs {
 /// Adds /proc/net/<node.name>. The node lives for ever.
 void add_net_file(const generated::Node& node) noexcept;
 extern const generated::Node process_directory;
-bool next_process_entry(generated::Key key, std::uint64_t& cookie, generated::DynamicChild& child) noexcept;
-bool find_process_entry(generated::Key key, std::string_view name, generated::DynamicChild& child) noexcept;
+bool next_process_entry(generated::Key key, std::uint64_t& cookie,
+                        generated::DynamicChild& child) noexcept;
+bool find_process_entry(generated::Key key, std::string_view name,
+                        generated::DynamicChild& child) noexcept;
 /// The list of mounts in the format of /proc/mounts.
 void generate_mounts(Text& out, generated::Key key) noexcept;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Random bytes: ChaCha20 [RFC 8439] keyed from a pool that RDRAND, the clocks and events are mixed into.
+// Random bytes: ChaCha20 [RFC 8439] keyed from a pool that RDRAND, the clocks and events are mixed
+// into.
 #include "random.hpp"
 #include <kernel/sync.hpp>
 #include <kernel/time.hpp>
@@ -20,7 +21,9 @@ struct Pool {
 
 Pool pool;
 
-constexpr std::uint32_t rotate(std::uint32_t x, unsigned n) noexcept { return x << n | x >> (32 - n); }
+constexpr std::uint32_t rotate(std::uint32_t x, unsigned n) noexcept {
+    return x << n | x >> (32 - n);
+}
 
 constexpr void quarter(std::uint32_t* s, unsigned a, unsigned b, unsigned c, unsigned d) noexcept {
     s[a] += s[b];
@@ -54,7 +57,8 @@ void block(std::uint32_t (&out)[16]) noexcept {
         out[i] += start[i];
 }
 
-/// The key is replaced by output after each use, so that a later leak does not reveal earlier bytes.
+/// The key is replaced by output after each use, so that a later leak does not reveal earlier
+/// bytes.
 void rekey() noexcept {
     std::uint32_t fresh[16];
     block(fresh);
@@ -87,7 +91,8 @@ std::uint64_t hardware_random() noexcept {
 
 void seed() noexcept {
     for (int i = 0; i < 8; ++i) {
-        const std::uint64_t words[] = {hardware_random(), __builtin_ia32_rdtsc(), monotonic_ns(), wall_ns()};
+        const std::uint64_t words[] = {hardware_random(), __builtin_ia32_rdtsc(), monotonic_ns(),
+                                       wall_ns()};
         mix(words, sizeof(words));
     }
     pool.seeded = true;

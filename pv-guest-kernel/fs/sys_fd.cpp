@@ -12,7 +12,9 @@ namespace kernel {
 
 namespace {
 
-Status sys_close(int fd) noexcept { return current_files().close(fd); }
+Status sys_close(int fd) noexcept {
+    return current_files().close(fd);
+}
 
 Status sys_close_range(unsigned first, unsigned last, unsigned flags) noexcept {
     constexpr unsigned cloexec = 4;
@@ -22,12 +24,15 @@ Status sys_close_range(unsigned first, unsigned last, unsigned flags) noexcept {
         current_files().close_range(first, last);
         return {};
     }
-    for (unsigned fd = first; fd <= last && fd < static_cast<unsigned>(current_files().capacity()); ++fd)
+    for (unsigned fd = first; fd <= last && fd < static_cast<unsigned>(current_files().capacity());
+         ++fd)
         (void)current_files().set_close_on_exec(static_cast<int>(fd), true);
     return {};
 }
 
-Result<int> sys_dup(int fd) noexcept { return current_files().install(TRY(file_of(fd)), false); }
+Result<int> sys_dup(int fd) noexcept {
+    return current_files().install(TRY(file_of(fd)), false);
+}
 
 Result<int> duplicate_to(int from, int to, bool close_on_exec) noexcept {
     auto file = TRY(file_of(from));
@@ -66,8 +71,12 @@ Status make_pipe(UserAddress out, std::uint32_t flags) noexcept {
         (void)current_files().close(fds[0]);
     return error;
 }
-Status sys_pipe(UserAddress out) noexcept { return make_pipe(out, 0); }
-Status sys_pipe2(UserAddress out, std::uint32_t flags) noexcept { return make_pipe(out, flags); }
+Status sys_pipe(UserAddress out) noexcept {
+    return make_pipe(out, 0);
+}
+Status sys_pipe2(UserAddress out, std::uint32_t flags) noexcept {
+    return make_pipe(out, flags);
+}
 
 struct UserFlock {
     std::int16_t type;
@@ -93,9 +102,9 @@ Result<file_locks::Record> decode_lock(File& file, const UserFlock& from) noexce
     if (start < 0 || from.type < 0 || from.type > 2)
         return Errno::inval;
     const auto first = static_cast<std::uint64_t>(start);
-    return file_locks::Record{first,
-                              length == 0 ? ~std::uint64_t{0} : first + static_cast<std::uint64_t>(length) - 1,
-                              static_cast<file_locks::Kind>(from.type), current_job().pid};
+    return file_locks::Record{
+        first, length == 0 ? ~std::uint64_t{0} : first + static_cast<std::uint64_t>(length) - 1,
+        static_cast<file_locks::Kind>(from.type), current_job().pid};
 }
 
 Status set_lock(File& file, UserAddress argument, const void* owner, bool wait) noexcept {
@@ -105,12 +114,15 @@ Status set_lock(File& file, UserAddress argument, const void* owner, bool wait) 
 
 Status get_lock(File& file, UserAddress argument, const void* owner) noexcept {
     auto request = TRY(read_user<UserFlock>(argument));
-    const auto found = file_locks::find_conflict(*file.inode, owner, TRY(decode_lock(file, request)));
+    const auto found =
+        file_locks::find_conflict(*file.inode, owner, TRY(decode_lock(file, request)));
     request.type = static_cast<std::int16_t>(found.kind);
     if (found.kind != file_locks::Kind::none) {
         request.whence = 0;
         request.start = static_cast<std::int64_t>(found.start);
-        request.length = found.end == ~std::uint64_t{0} ? 0 : static_cast<std::int64_t>(found.end - found.start + 1);
+        request.length = found.end == ~std::uint64_t{0}
+                             ? 0
+                             : static_cast<std::int64_t>(found.end - found.start + 1);
         request.pid = found.pid;
     }
     return write_user(argument, request);
@@ -118,26 +130,46 @@ Status get_lock(File& file, UserAddress argument, const void* owner) noexcept {
 
 Result<std::int64_t> sys_fcntl(int fd, int command, std::uint64_t argument) noexcept {
     enum : int {
-        dupfd, getfd, setfd, getfl, setfl, getlk, setlk, setlkw, setown, getown, setsig, getsig,
-        ofd_getlk = 36, ofd_setlk, ofd_setlkw, dupfd_cloexec = 1030, setpipe_sz = 1031, getpipe_sz = 1032,
-        add_seals = 1033, get_seals = 1034,
+        dupfd,
+        getfd,
+        setfd,
+        getfl,
+        setfl,
+        getlk,
+        setlk,
+        setlkw,
+        setown,
+        getown,
+        setsig,
+        getsig,
+        ofd_getlk = 36,
+        ofd_setlk,
+        ofd_setlkw,
+        dupfd_cloexec = 1030,
+        setpipe_sz = 1031,
+        getpipe_sz = 1032,
+        add_seals = 1033,
+        get_seals = 1034,
     };
     auto file = TRY(file_of(fd));
     FdTable& table = current_files();
     switch (command) {
     case dupfd:
     case dupfd_cloexec:
-        return TRY(table.install(std::move(file), command == dupfd_cloexec, static_cast<int>(argument)));
+        return TRY(
+            table.install(std::move(file), command == dupfd_cloexec, static_cast<int>(argument)));
     case getfd:
-        return TRY(table.get_close_on_exec(fd)) ? 1 : 0;
+        return TRY(table.get_close_on_exec(fd))
+        ? 1 : 0;
     case setfd:
         TRY(table.set_close_on_exec(fd, (argument & 1) != 0));
         return 0;
     case getfl:
         return file->flags & ~open_flag::cloexec;
     case setfl: {
-        constexpr std::uint32_t settable =
-            open_flag::append | open_flag::nonblock | open_flag::async | open_flag::direct | open_flag::noatime;
+        constexpr std::uint32_t settable = open_flag::append | open_flag::nonblock |
+                                           open_flag::async | open_flag::direct |
+                                           open_flag::noatime;
         file->flags = (file->flags & ~settable) | (static_cast<std::uint32_t>(argument) & settable);
         return 0;
     }
@@ -213,9 +245,10 @@ public:
 
     bool entry(const char* name, std::size_t length, std::uint64_t inode, std::uint8_t type,
                std::uint64_t next_position) noexcept override {
-        constexpr std::size_t fixed = 18; // inode, offset, length
+        constexpr std::size_t fixed = 18;       // inode, offset, length
         const std::size_t tail = wide_ ? 1 : 2; // type before or after the name; NUL
-        const std::size_t size = (fixed + length + 1 + tail - (wide_ ? 0 : 1) + 7) & ~std::size_t{7};
+        const std::size_t size =
+            (fixed + length + 1 + tail - (wide_ ? 0 : 1) + 7) & ~std::size_t{7};
         if (size > room_) {
             full_ = true;
             return false;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// System calls that move data: read, write and their vector and positioned forms, sendfile, seek, sync.
+// System calls that move data: read, write and their vector and positioned forms, sendfile, seek,
+// sync.
 #include "page_cache.hpp"
 #include "syscall_support.hpp"
 
@@ -41,7 +42,8 @@ Result<std::size_t> write_at(int fd, IoBuffer& buffer, std::int64_t offset) noex
         return Errno::spipe;
     buffer.truncate(max_transfer);
     const bool append = (file->flags & open_flag::append) != 0 && file->inode;
-    return file->ops->write(*file, buffer, append ? file->inode->size : static_cast<std::uint64_t>(offset));
+    return file->ops->write(*file, buffer,
+                            append ? file->inode->size : static_cast<std::uint64_t>(offset));
 }
 
 Result<std::size_t> sys_read(int fd, UserAddress data, std::size_t size) noexcept {
@@ -52,11 +54,13 @@ Result<std::size_t> sys_write(int fd, UserAddress data, std::size_t size) noexce
     auto buffer = IoBuffer::user(data, size);
     return write_to(fd, buffer);
 }
-Result<std::size_t> sys_pread64(int fd, UserAddress data, std::size_t size, std::int64_t offset) noexcept {
+Result<std::size_t> sys_pread64(int fd, UserAddress data, std::size_t size,
+                                std::int64_t offset) noexcept {
     auto buffer = IoBuffer::user(data, size);
     return read_at(fd, buffer, offset);
 }
-Result<std::size_t> sys_pwrite64(int fd, UserAddress data, std::size_t size, std::int64_t offset) noexcept {
+Result<std::size_t> sys_pwrite64(int fd, UserAddress data, std::size_t size,
+                                 std::int64_t offset) noexcept {
     auto buffer = IoBuffer::user(data, size);
     return write_at(fd, buffer, offset);
 }
@@ -72,22 +76,26 @@ Result<std::size_t> sys_writev(int fd, UserAddress vector, std::size_t count) no
     auto buffer = segments.buffer();
     return write_to(fd, buffer);
 }
-Result<std::size_t> sys_preadv(int fd, UserAddress vector, std::size_t count, std::int64_t offset) noexcept {
+Result<std::size_t> sys_preadv(int fd, UserAddress vector, std::size_t count,
+                               std::int64_t offset) noexcept {
     UserSegments segments;
     TRY(segments.load(vector, count));
     auto buffer = segments.buffer();
     return read_at(fd, buffer, offset);
 }
-Result<std::size_t> sys_pwritev(int fd, UserAddress vector, std::size_t count, std::int64_t offset) noexcept {
+Result<std::size_t> sys_pwritev(int fd, UserAddress vector, std::size_t count,
+                                std::int64_t offset) noexcept {
     UserSegments segments;
     TRY(segments.load(vector, count));
     auto buffer = segments.buffer();
     return write_at(fd, buffer, offset);
 }
-Result<std::size_t> sys_preadv2(int fd, UserAddress vector, std::size_t count, std::int64_t offset) noexcept {
+Result<std::size_t> sys_preadv2(int fd, UserAddress vector, std::size_t count,
+                                std::int64_t offset) noexcept {
     return offset == -1 ? sys_readv(fd, vector, count) : sys_preadv(fd, vector, count, offset);
 }
-Result<std::size_t> sys_pwritev2(int fd, UserAddress vector, std::size_t count, std::int64_t offset) noexcept {
+Result<std::size_t> sys_pwritev2(int fd, UserAddress vector, std::size_t count,
+                                 std::int64_t offset) noexcept {
     return offset == -1 ? sys_writev(fd, vector, count) : sys_pwritev(fd, vector, count, offset);
 }
 
@@ -98,7 +106,8 @@ Result<std::uint64_t> sys_lseek(int fd, std::int64_t offset, int whence) noexcep
 
 Result<std::int64_t> sys_ioctl(int fd, std::uint32_t command, std::uint64_t argument) noexcept {
     auto file = TRY(io_file_of(fd));
-    constexpr std::uint32_t fionclex = 0x5450, fioclex = 0x5451, fionbio = 0x5421, fioasync = 0x5452;
+    constexpr std::uint32_t fionclex = 0x5450, fioclex = 0x5451, fionbio = 0x5421,
+                            fioasync = 0x5452;
     constexpr std::uint32_t fionread = 0x541b;
     switch (command) {
     case fionclex:
@@ -107,7 +116,8 @@ Result<std::int64_t> sys_ioctl(int fd, std::uint32_t command, std::uint64_t argu
         return 0;
     case fionbio: {
         const int on = TRY(read_user<int>(argument));
-        file->flags = on != 0 ? file->flags | open_flag::nonblock : file->flags & ~open_flag::nonblock;
+        file->flags =
+            on != 0 ? file->flags | open_flag::nonblock : file->flags & ~open_flag::nonblock;
         return 0;
     }
     case fioasync:
@@ -128,7 +138,8 @@ Result<std::int64_t> sys_ioctl(int fd, std::uint32_t command, std::uint64_t argu
 class Mover {
 public:
     Mover(File& from, File& to) noexcept : from_{from}, to_{to} {}
-    Result<std::size_t> run(std::uint64_t* from_offset, std::uint64_t* to_offset, std::size_t size) noexcept {
+    Result<std::size_t> run(std::uint64_t* from_offset, std::uint64_t* to_offset,
+                            std::size_t size) noexcept {
         constexpr unsigned order = 3;
         const std::size_t room = page_size << order;
         auto* bytes = static_cast<char*>(alloc_pages(order));
@@ -138,7 +149,8 @@ public:
         Errno error = Errno::ok;
         while (moved < size && error == Errno::ok) {
             auto in = IoBuffer::kernel(bytes, size - moved < room ? size - moved : room);
-            auto got = from_offset != nullptr ? from_.ops->read(from_, in, *from_offset) : from_.read(in);
+            auto got =
+                from_offset != nullptr ? from_.ops->read(from_, in, *from_offset) : from_.read(in);
             if (!got || *got == 0) {
                 error = got.error();
                 break;
@@ -153,11 +165,13 @@ public:
                 break;
         }
         free_pages(bytes, order);
-        return moved != 0 || error == Errno::ok ? Result<std::size_t>{moved} : Result<std::size_t>{error};
+        return moved != 0 || error == Errno::ok ? Result<std::size_t>{moved}
+                                                : Result<std::size_t>{error};
     }
 
 private:
-    std::size_t send(const char* bytes, std::size_t size, std::uint64_t* offset, Errno& error) noexcept {
+    std::size_t send(const char* bytes, std::size_t size, std::uint64_t* offset,
+                     Errno& error) noexcept {
         auto out = IoBuffer::kernel(bytes, size);
         while (out.remaining() != 0) {
             auto put = offset != nullptr ? to_.ops->write(to_, out, *offset) : to_.write(out);
@@ -189,8 +203,9 @@ Result<std::size_t> sys_sendfile(int out, int in, UserAddress offset, std::size_
     return moved;
 }
 
-Result<std::size_t> sys_copy_file_range(int in, UserAddress in_offset, int out, UserAddress out_offset,
-                                        std::size_t size, unsigned flags) noexcept {
+Result<std::size_t> sys_copy_file_range(int in, UserAddress in_offset, int out,
+                                        UserAddress out_offset, std::size_t size,
+                                        unsigned flags) noexcept {
     auto from = TRY(io_file_of(in));
     auto to = TRY(io_file_of(out));
     if (flags != 0)
@@ -223,7 +238,9 @@ Status sys_fdatasync(int fd) noexcept {
     auto file = TRY(io_file_of(fd));
     return file->ops->sync(*file, true);
 }
-Status sys_sync_file_range(int fd) noexcept { return sys_fdatasync(fd); }
+Status sys_sync_file_range(int fd) noexcept {
+    return sys_fdatasync(fd);
+}
 Status sys_sync() noexcept {
     (void)vfs::sync_all();
     return {};
@@ -236,7 +253,9 @@ Status sys_fadvise64(int fd) noexcept {
     TRY(file_of(fd));
     return {};
 }
-Status sys_readahead(int fd) noexcept { return sys_fadvise64(fd); }
+Status sys_readahead(int fd) noexcept {
+    return sys_fadvise64(fd);
+}
 
 Status sys_ftruncate(int fd, std::int64_t size) noexcept {
     auto file = TRY(io_file_of(fd));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// System calls on names: open, create, remove, rename, links, attributes, working directory, mounts.
+// System calls on names: open, create, remove, rename, links, attributes, working directory,
+// mounts.
 #include "syscall_support.hpp"
 #include "text.hpp"
 #include <kernel/time.hpp>
@@ -34,7 +35,8 @@ struct Named {
     }
 };
 
-Result<int> sys_openat(int dirfd, UserAddress name, std::uint32_t flags, std::uint32_t mode) noexcept {
+Result<int> sys_openat(int dirfd, UserAddress name, std::uint32_t flags,
+                       std::uint32_t mode) noexcept {
     Named named;
     TRY(named.load(dirfd, name));
     auto file = TRY(vfs::open(named.text(), flags & ~open_flag::cloexec, mode, named.at()));
@@ -44,7 +46,8 @@ Result<int> sys_open(UserAddress name, std::uint32_t flags, std::uint32_t mode) 
     return sys_openat(at_fdcwd, name, flags, mode);
 }
 Result<int> sys_creat(UserAddress name, std::uint32_t mode) noexcept {
-    return sys_openat(at_fdcwd, name, open_flag::creat | open_flag::wronly | open_flag::trunc, mode);
+    return sys_openat(at_fdcwd, name, open_flag::creat | open_flag::wronly | open_flag::trunc,
+                      mode);
 }
 
 struct OpenHow {
@@ -65,7 +68,9 @@ Status sys_mkdirat(int dirfd, UserAddress name, std::uint32_t mode) noexcept {
     TRY(named.load(dirfd, name));
     return vfs::make_directory(named.text(), mode, named.at());
 }
-Status sys_mkdir(UserAddress name, std::uint32_t mode) noexcept { return sys_mkdirat(at_fdcwd, name, mode); }
+Status sys_mkdir(UserAddress name, std::uint32_t mode) noexcept {
+    return sys_mkdirat(at_fdcwd, name, mode);
+}
 
 Status sys_mknodat(int dirfd, UserAddress name, std::uint32_t mode, std::uint64_t device) noexcept {
     Named named;
@@ -81,10 +86,15 @@ Status sys_unlinkat(int dirfd, UserAddress name, int flags) noexcept {
     TRY(named.load(dirfd, name));
     return vfs::remove(named.text(), named.at(), (flags & at_remove_directory) != 0);
 }
-Status sys_unlink(UserAddress name) noexcept { return sys_unlinkat(at_fdcwd, name, 0); }
-Status sys_rmdir(UserAddress name) noexcept { return sys_unlinkat(at_fdcwd, name, at_remove_directory); }
+Status sys_unlink(UserAddress name) noexcept {
+    return sys_unlinkat(at_fdcwd, name, 0);
+}
+Status sys_rmdir(UserAddress name) noexcept {
+    return sys_unlinkat(at_fdcwd, name, at_remove_directory);
+}
 
-Status sys_renameat2(int from_fd, UserAddress from, int to_fd, UserAddress to, std::uint32_t flags) noexcept {
+Status sys_renameat2(int from_fd, UserAddress from, int to_fd, UserAddress to,
+                     std::uint32_t flags) noexcept {
     Named old_name;
     Named new_name;
     TRY(old_name.load(from_fd, from));
@@ -122,7 +132,8 @@ Status sys_symlink(UserAddress target, UserAddress name) noexcept {
     return sys_symlinkat(target, at_fdcwd, name);
 }
 
-Result<std::size_t> sys_readlinkat(int dirfd, UserAddress name, UserAddress out, std::size_t size) noexcept {
+Result<std::size_t> sys_readlinkat(int dirfd, UserAddress name, UserAddress out,
+                                   std::size_t size) noexcept {
     Named named;
     TRY(named.load(dirfd, name));
     if (size == 0)
@@ -146,7 +157,8 @@ Result<std::size_t> sys_readlink(UserAddress name, UserAddress out, std::size_t 
     return sys_readlinkat(at_fdcwd, name, out, size);
 }
 
-Status change_named(int dirfd, UserAddress name, int flags, const AttributeChange& change) noexcept {
+Status change_named(int dirfd, UserAddress name, int flags,
+                    const AttributeChange& change) noexcept {
     Named named;
     TRY(named.load(dirfd, name));
     return vfs::set_attributes(TRY(named.find(dirfd, flags)), change);
@@ -170,7 +182,8 @@ AttributeChange mode_change(std::uint32_t mode) noexcept {
 AttributeChange owner_change(std::uint32_t uid, std::uint32_t gid) noexcept {
     AttributeChange change;
     constexpr std::uint32_t keep = ~0U;
-    change.valid = (uid != keep ? AttributeChange::set_uid : 0U) | (gid != keep ? AttributeChange::set_gid : 0U);
+    change.valid = (uid != keep ? AttributeChange::set_uid : 0U) |
+                   (gid != keep ? AttributeChange::set_gid : 0U);
     change.uid = uid;
     change.gid = gid;
     return change;
@@ -179,9 +192,14 @@ AttributeChange owner_change(std::uint32_t uid, std::uint32_t gid) noexcept {
 Status sys_fchmodat(int dirfd, UserAddress name, std::uint32_t mode) noexcept {
     return change_named(dirfd, name, 0, mode_change(mode));
 }
-Status sys_chmod(UserAddress name, std::uint32_t mode) noexcept { return sys_fchmodat(at_fdcwd, name, mode); }
-Status sys_fchmod(int fd, std::uint32_t mode) noexcept { return change_open(fd, mode_change(mode)); }
-Status sys_fchownat(int dirfd, UserAddress name, std::uint32_t uid, std::uint32_t gid, int flags) noexcept {
+Status sys_chmod(UserAddress name, std::uint32_t mode) noexcept {
+    return sys_fchmodat(at_fdcwd, name, mode);
+}
+Status sys_fchmod(int fd, std::uint32_t mode) noexcept {
+    return change_open(fd, mode_change(mode));
+}
+Status sys_fchownat(int dirfd, UserAddress name, std::uint32_t uid, std::uint32_t gid,
+                    int flags) noexcept {
     return change_named(dirfd, name, flags, owner_change(uid, gid));
 }
 Status sys_chown(UserAddress name, std::uint32_t uid, std::uint32_t gid) noexcept {
@@ -235,7 +253,9 @@ Status sys_futimesat(int dirfd, UserAddress name, UserAddress times) noexcept {
     }
     return set_times(dirfd, name, both, 0);
 }
-Status sys_utimes(UserAddress name, UserAddress times) noexcept { return sys_futimesat(at_fdcwd, name, times); }
+Status sys_utimes(UserAddress name, UserAddress times) noexcept {
+    return sys_futimesat(at_fdcwd, name, times);
+}
 Status sys_utime(UserAddress name, UserAddress times) noexcept {
     UserTimespec both[2] = {{0, utime_now}, {0, utime_now}};
     if (times != 0) {
@@ -265,9 +285,10 @@ Status sys_faccessat2(int dirfd, UserAddress name, std::uint32_t wanted, int fla
     const Credentials& who = current_credentials();
     if ((wanted & 2) != 0 && path.mount->superblock->is_read_only())
         return Errno::rofs;
-    return wanted == 0 ? Status{}
-                       : vfs::check_access_as(*path.inode(), wanted & 7U,
-                                              (flags & effective_ids) != 0 ? who.euid : who.uid, who);
+    return wanted == 0
+               ? Status{}
+               : vfs::check_access_as(*path.inode(), wanted & 7U,
+                                      (flags & effective_ids) != 0 ? who.euid : who.uid, who);
 }
 Status sys_faccessat(int dirfd, UserAddress name, std::uint32_t wanted) noexcept {
     return sys_faccessat2(dirfd, name, wanted, 0);
@@ -301,7 +322,8 @@ Status sys_chroot(UserAddress name) noexcept {
     return {};
 }
 Result<std::size_t> copy_cwd(char* text, UserAddress out, std::size_t size) noexcept {
-    const std::size_t length = TRY(vfs::name_of(current_fs().cwd, text, path_walk::max_path)) + 1;
+    const std::size_t length = TRY(vfs::name_of(current_fs().cwd, text, path_walk::max_path))
+    +1;
     if (length > size)
         return Errno::range;
     TRY(copy_to_user(out, text, length));
@@ -335,7 +357,8 @@ Status sys_mount(UserAddress source, UserAddress target, UserAddress type, std::
     if (data != 0)
         TRY(options.load(data));
     return vfs::mount(source_text.text().data() == nullptr ? "none" : source_text.text().data(),
-                      target_text.text(), type_text.text().data() == nullptr ? "" : type_text.text().data(),
+                      target_text.text(),
+                      type_text.text().data() == nullptr ? "" : type_text.text().data(),
                       static_cast<std::uint32_t>(flags),
                       options.text().data() == nullptr ? "" : options.text().data());
 }

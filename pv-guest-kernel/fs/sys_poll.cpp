@@ -18,8 +18,9 @@ Nanoseconds deadline_after(Nanoseconds span) noexcept {
     return __builtin_add_overflow(monotonic_ns(), span, &deadline) ? forever : deadline;
 }
 
-/// Scans until something is ready or time is up. `scan(table)` counts ready entries and registers with
-/// the table when it is not null. A signal ends the wait with EINTR: these calls never restart.
+/// Scans until something is ready or time is up. `scan(table)` counts ready entries and registers
+/// with the table when it is not null. A signal ends the wait with EINTR: these calls never
+/// restart.
 template <typename Scan>
 Result<int> poll_loop(Nanoseconds deadline, Scan scan) noexcept {
     WaitTable table;
@@ -58,7 +59,8 @@ Result<int> poll_entries(PollEntry* entries, std::size_t count, Nanoseconds dead
             entry.ready = 0;
             if (entry.fd < 0)
                 continue;
-            entry.ready = static_cast<std::uint16_t>(events_of(entry.fd, table) & (entry.events | always));
+            entry.ready =
+                static_cast<std::uint16_t>(events_of(entry.fd, table) & (entry.events | always));
             ready += entry.ready != 0 ? 1 : 0;
         }
         return ready;
@@ -76,7 +78,8 @@ Result<int> poll_user(UserAddress user, std::size_t count, Nanoseconds deadline)
         if (entries == nullptr)
             return Errno::nomem;
     }
-    Errno error = count == 0 ? Errno::ok : copy_from_user(entries, user, count * sizeof(PollEntry)).error();
+    Errno error =
+        count == 0 ? Errno::ok : copy_from_user(entries, user, count * sizeof(PollEntry)).error();
     int ready = 0;
     if (error == Errno::ok) {
         auto polled = poll_entries(entries, count, deadline);
@@ -124,7 +127,8 @@ Status apply_mask(UserAddress mask) noexcept {
     return {};
 }
 
-Result<int> sys_ppoll(UserAddress entries, std::size_t count, UserAddress timeout, UserAddress mask) noexcept {
+Result<int> sys_ppoll(UserAddress entries, std::size_t count, UserAddress timeout,
+                      UserAddress mask) noexcept {
     const Nanoseconds deadline = TRY(user_deadline(timeout, 1));
     TRY(apply_mask(mask));
     return poll_user(entries, count, deadline);
@@ -160,7 +164,8 @@ int scan_select(SelectSets& sets, std::size_t count, PollTable* table, bool& bad
     return bad ? 1 : ready;
 }
 
-Result<int> select_user(std::size_t count, const UserAddress (&user)[3], Nanoseconds deadline) noexcept {
+Result<int> select_user(std::size_t count, const UserAddress (&user)[3],
+                        Nanoseconds deadline) noexcept {
     if (count > max_select)
         return Errno::inval;
     SelectSets sets;
@@ -170,7 +175,8 @@ Result<int> select_user(std::size_t count, const UserAddress (&user)[3], Nanosec
         if (user[i] != 0 && bytes != 0)
             TRY(copy_from_user(sets.wanted[i], user[i], bytes));
     bool bad = false;
-    auto ready = poll_loop(deadline, [&](PollTable* table) { return scan_select(sets, count, table, bad); });
+    auto ready =
+        poll_loop(deadline, [&](PollTable* table) { return scan_select(sets, count, table, bad); });
     if (!ready)
         return ready;
     if (bad)
@@ -196,8 +202,8 @@ Result<int> sys_select(int count, UserAddress in, UserAddress out, UserAddress e
     return ready;
 }
 
-Result<int> sys_pselect6(int count, UserAddress in, UserAddress out, UserAddress except, UserAddress timeout,
-                         UserAddress mask_argument) noexcept {
+Result<int> sys_pselect6(int count, UserAddress in, UserAddress out, UserAddress except,
+                         UserAddress timeout, UserAddress mask_argument) noexcept {
     if (count < 0)
         return Errno::inval;
     const Nanoseconds deadline = TRY(user_deadline(timeout, 1));

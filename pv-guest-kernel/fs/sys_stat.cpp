@@ -76,18 +76,23 @@ Result<UserStat> stat_named(int dirfd, UserAddress name, int flags) noexcept {
     }
     StartingPoint start;
     TRY(start.load(dirfd, path.text()));
-    auto found = TRY(vfs::lookup(path.text(), start.get(), {.follow_last = (flags & at_symlink_nofollow) == 0}));
+    auto found = TRY(
+        vfs::lookup(path.text(), start.get(), {.follow_last = (flags & at_symlink_nofollow) == 0}));
     return stat_of(*found.inode());
 }
 
 Status sys_newfstatat(int dirfd, UserAddress name, UserAddress out, int flags) noexcept {
     return write_user(out, TRY(stat_named(dirfd, name, flags)));
 }
-Status sys_stat(UserAddress name, UserAddress out) noexcept { return sys_newfstatat(at_fdcwd, name, out, 0); }
+Status sys_stat(UserAddress name, UserAddress out) noexcept {
+    return sys_newfstatat(at_fdcwd, name, out, 0);
+}
 Status sys_lstat(UserAddress name, UserAddress out) noexcept {
     return sys_newfstatat(at_fdcwd, name, out, at_symlink_nofollow);
 }
-Status sys_fstat(int fd, UserAddress out) noexcept { return write_user(out, stat_of(*TRY(file_of(fd)))); }
+Status sys_fstat(int fd, UserAddress out) noexcept {
+    return write_user(out, stat_of(*TRY(file_of(fd))));
+}
 
 UserStatxTime statx_time(const UserTimespec& t) noexcept {
     return {t.seconds, static_cast<std::uint32_t>(t.nanoseconds), 0};

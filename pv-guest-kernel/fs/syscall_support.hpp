@@ -18,7 +18,9 @@ inline constexpr int at_remove_directory = 0x200;
 inline constexpr int at_symlink_follow = 0x400;
 inline constexpr int at_empty_path = 0x1000;
 
-inline Result<Ref<File>> file_of(int fd) noexcept { return current_files().lookup(fd); }
+inline Result<Ref<File>> file_of(int fd) noexcept {
+    return current_files().lookup(fd);
+}
 /// As file_of(), but refuses O_PATH descriptors.
 inline Result<Ref<File>> io_file_of(int fd) noexcept {
     auto file = TRY(current_files().lookup(fd));
@@ -46,7 +48,7 @@ public:
         heap_ = static_cast<char*>(kmalloc(path_walk::max_path));
         if (heap_ == nullptr)
             return Errno::nomem;
-        text_ = {heap_, TRY(copy_string_from_user(heap_, from, path_walk::max_path))};
+        text_ = { heap_, TRY(copy_string_from_user(heap_, from, path_walk::max_path)) };
         return {};
     }
     [[nodiscard]] std::string_view text() const noexcept { return text_; }

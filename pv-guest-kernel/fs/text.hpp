@@ -24,7 +24,8 @@ void copy_text(char (&to)[N], std::string_view from) noexcept {
 
 /// The part of `text` from `at` on, which may lie behind its end.
 inline std::string_view tail(std::string_view text, std::size_t at) noexcept {
-    return at >= text.size() ? std::string_view{} : std::string_view{text.data() + at, text.size() - at};
+    return at >= text.size() ? std::string_view{}
+                             : std::string_view{text.data() + at, text.size() - at};
 }
 
 /// A decimal number that is the whole text.

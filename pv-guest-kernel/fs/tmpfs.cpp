@@ -23,7 +23,9 @@ struct Entry {
     std::uint32_t hash;
     std::uint16_t length;
 
-    [[nodiscard]] char* name() noexcept { return reinterpret_cast<char*>(this + 1); } ///< behind the struct
+    [[nodiscard]] char* name() noexcept {
+        return reinterpret_cast<char*>(this + 1);
+    } ///< behind the struct
     [[nodiscard]] std::string_view text() noexcept { return {name(), length}; }
 };
 
@@ -126,7 +128,8 @@ public:
     Result<std::size_t> write(File& file, IoBuffer& buffer, std::uint64_t offset) noexcept override;
     Status read_directory(File& file, DirectorySink& sink) noexcept override;
     Status sync(File&, bool) noexcept override { return {}; }
-    Status allocate(File& file, int how, std::uint64_t offset, std::uint64_t size) noexcept override;
+    Status allocate(File& file, int how, std::uint64_t offset,
+                    std::uint64_t size) noexcept override;
     Result<Mappable*> mappable(File& file) noexcept override {
         PageCache* cache = file.inode->page_cache();
         return cache == nullptr ? Result<Mappable*>{Errno::nodev} : Result<Mappable*>{cache};
@@ -292,7 +295,8 @@ Result<std::size_t> TmpFileOps::write(File& file, IoBuffer& buffer, std::uint64_
                                                    : std::move(count);
 }
 
-Status TmpFileOps::allocate(File& file, int how, std::uint64_t offset, std::uint64_t size) noexcept {
+Status TmpFileOps::allocate(File& file, int how, std::uint64_t offset,
+                            std::uint64_t size) noexcept {
     constexpr int keep_size = 1;
     if ((how & ~keep_size) != 0)
         return Errno::opnotsupp;
@@ -352,7 +356,9 @@ Result<Ref<Superblock>> TmpSuperblock::make(const char* type) noexcept {
     return owner;
 }
 
-Inode& TmpSuperblock::root() noexcept { return *root_; }
+Inode& TmpSuperblock::root() noexcept {
+    return *root_;
+}
 
 FileSystemStatistics TmpSuperblock::statistics() noexcept {
     constexpr std::uint64_t magic = 0x01021994;
@@ -383,7 +389,8 @@ void TmpSuperblock::shut_down() noexcept {
 class TmpType final : public FileSystemType {
 public:
     explicit constexpr TmpType(const char* type) noexcept : FileSystemType{type, false} {}
-    Result<Ref<Superblock>> mount(const char*, std::uint32_t, const char* options) noexcept override {
+    Result<Ref<Superblock>> mount(const char*, std::uint32_t,
+                                  const char* options) noexcept override {
         auto sb = TRY(TmpSuperblock::make(name));
         if (options != nullptr)
             apply_mode(sb->root(), options);
@@ -413,9 +420,9 @@ Result<Ref<Superblock>> make(const char* type_name) noexcept {
 Result<Ref<Inode>> make_unnamed_file(std::uint32_t permissions) noexcept {
     static Superblock* shared;
     if (shared == nullptr)
-        shared = TRY(TmpSuperblock::make("memfd")).into_raw();
-    auto inode =
-        TRY(static_cast<TmpSuperblock*>(shared)->make_inode(mode::regular | permissions));
+        shared = TRY(TmpSuperblock::make("memfd"))
+    .into_raw();
+    auto inode = TRY(static_cast<TmpSuperblock*>(shared)->make_inode(mode::regular | permissions));
     inode->link_count = 0;
     return inode;
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The VFS operations on names: open, create, link, rename, remove, and the checks that come with them.
-#include "vfs_operations.hpp"
+// The VFS operations on names: open, create, link, rename, remove, and the checks that come with
+// them.
 #include "char_device.hpp"
 #include "dentry_cache.hpp"
 #include "mount_table.hpp"
 #include "path_walk.hpp"
 #include "pipe.hpp"
+#include "vfs_operations.hpp"
 #include <kernel/memory.hpp>
 #include <kernel/time.hpp>
 
@@ -82,7 +83,9 @@ Status check_directory_change(const Path& directory) noexcept {
     return check_access(*directory.inode(), 2 | 1);
 }
 
-bool is_dots(std::string_view name) noexcept { return name == "." || name == ".."; }
+bool is_dots(std::string_view name) noexcept {
+    return name == "." || name == "..";
+}
 
 /// The sticky bit: only the owner of the entry, of the directory, or root removes.
 Status check_removable(const Inode& directory, const Inode& victim) noexcept {
@@ -124,7 +127,7 @@ Result<Ref<Dentry>> create_in(const path_walk::Place& place, std::uint32_t file_
         const bool link = (file_mode & mode::type_mask) == mode::symlink;
         inode = link ? TRY(directory.symlink(place.name, target))
                      : TRY(directory.create(place.name, file_mode, device));
-        own(*inode, directory);
+                     own(*inode, directory);
     }
     return DentryCache::add(*place.directory.dentry, place.name, std::move(inode));
 }
@@ -170,8 +173,7 @@ Result<Opened> find_or_create(std::string_view name, std::uint32_t flags, std::u
         if (!found && found.error() != Errno::noent)
             return found.error();
         if (!found) {
-            auto dentry =
-                TRY(create_in(place, mode::regular | with_umask(file_mode), 0, {}));
+            auto dentry = TRY(create_in(place, mode::regular | with_umask(file_mode), 0, {}));
             return Opened{{place.directory.mount.clone(), std::move(dentry)}, true};
         }
         if ((flags & open_flag::excl) != 0)
@@ -245,9 +247,9 @@ Result<Ref<File>> open_path(Path path, std::uint32_t flags) noexcept {
     default:
         ops = &inode->file_ops();
     }
-    auto file = TRY(File::create(*ops, std::move(path), std::move(inode),
-                                 flags & ~(open_flag::creat | open_flag::excl | open_flag::trunc |
-                                           open_flag::noctty)));
+    auto file = TRY(File::create(
+        *ops, std::move(path), std::move(inode),
+        flags & ~(open_flag::creat | open_flag::excl | open_flag::trunc | open_flag::noctty)));
     file->data = context;
     if ((flags & open_flag::noctty) != 0)
         file->flags |= open_flag::noctty; // the tty's open() looks at it
@@ -468,8 +470,10 @@ Status rename(std::string_view old_name, const Path* old_at, std::string_view ne
     Status status;
     {
         TwoLocks guard{from_inode.lock, to_inode.lock};
-        status = from_inode.rename(from.name, source->inode(), to_inode, to.name,
-                                   target ? &target->inode() : nullptr).error();
+        status = from_inode
+                     .rename(from.name, source->inode(), to_inode, to.name,
+                             target ? &target->inode() : nullptr)
+                     .error();
     }
     if (!status) {
         kfree(text);
@@ -489,7 +493,8 @@ Status set_attributes(const Path& path, AttributeChange change) noexcept {
     if ((change.valid & AttributeChange::set_mode) != 0 && !owner)
         return Errno::perm;
     if ((change.valid & (AttributeChange::set_uid | AttributeChange::set_gid)) != 0) {
-        const bool same_owner = (change.valid & AttributeChange::set_uid) == 0 || change.uid == inode.uid;
+        const bool same_owner =
+            (change.valid & AttributeChange::set_uid) == 0 || change.uid == inode.uid;
         if (who.euid != 0 && !(owner && same_owner && who.in_group(change.gid)))
             return Errno::perm;
         if (!inode.is_directory() && (change.valid & AttributeChange::set_mode) == 0) {

@@ -43,7 +43,8 @@ public:
         const std::size_t whole = datagram->data->tot_len;
         Errno fault = Errno::ok;
         std::size_t count = 0;
-        for (const pbuf* p = datagram->data; p != nullptr && message.data.remaining() != 0; p = p->next) {
+        for (const pbuf* p = datagram->data; p != nullptr && message.data.remaining() != 0;
+             p = p->next) {
             auto put = message.data.put(p->payload, p->len);
             if (!put) {
                 fault = put.error();
@@ -72,7 +73,8 @@ public:
     std::uint32_t poll(PollTable* table) noexcept final {
         if (table != nullptr)
             table->watch(queue_);
-        return poll_event::writable | (received_.empty() && !read_closed_ ? 0U : poll_event::readable) |
+        return poll_event::writable |
+               (received_.empty() && !read_closed_ ? 0U : poll_event::readable) |
                (error != Errno::ok ? poll_event::err : 0U);
     }
     Result<std::int64_t> ioctl(std::uint32_t command, std::uint64_t argument) noexcept final {
@@ -101,7 +103,9 @@ public:
 protected:
     /// Stack held; takes over the buffer.
     void enqueue(pbuf* data, const ip4_addr_t& from, std::uint16_t port) noexcept {
-        auto* datagram = queued_ + data->tot_len > limit ? nullptr : new (std::nothrow) Datagram{{}, data, from, port};
+        auto* datagram = queued_ + data->tot_len > limit ? nullptr
+                                                         : new (std::nothrow)
+                                                               Datagram{{}, data, from, port};
         if (datagram == nullptr) {
             pbuf_free(data);
             return;
@@ -186,8 +190,10 @@ public:
         pbuf* p = TRY(gather(message, PBUF_TRANSPORT));
         StackGuard guard;
         apply_common_options(pcb_, options);
-        netif* bound = options.device[0] != 0 ? find_netif(std::string_view{options.device}) : nullptr;
-        const err_t status = bound != nullptr ? udp_sendto_if(pcb_, p, &ip, port, bound) : udp_sendto(pcb_, p, &ip, port);
+        netif* bound =
+            options.device[0] != 0 ? find_netif(std::string_view{options.device}) : nullptr;
+        const err_t status = bound != nullptr ? udp_sendto_if(pcb_, p, &ip, port, bound)
+                                              : udp_sendto(pcb_, p, &ip, port);
         pbuf_free(p);
         if (status != ERR_OK)
             return errno_of_lwip(status);
@@ -224,7 +230,8 @@ public:
 private:
     ~UdpSocket() override = default;
     Status give_source() noexcept {
-        return pcb_->local_port != 0 ? Status{} : Status{errno_of_lwip(udp_bind(pcb_, &pcb_->local_ip, 0))};
+        return pcb_->local_port != 0 ? Status{}
+                                     : Status{errno_of_lwip(udp_bind(pcb_, &pcb_->local_ip, 0))};
     }
     static void on_receive(void* argument, udp_pcb*, pbuf* p, const ip_addr_t* from, u16_t port) {
         static_cast<UdpSocket*>(argument)->enqueue(p, *from, port);
@@ -234,7 +241,8 @@ private:
 
 class RawSocket final : public DatagramSocket {
 public:
-    RawSocket(raw_pcb* pcb, int number) noexcept : DatagramSocket{af_inet, sock_raw, number}, pcb_{pcb} {
+    RawSocket(raw_pcb* pcb, int number) noexcept
+        : DatagramSocket{af_inet, sock_raw, number}, pcb_{pcb} {
         raw_recv(pcb_, on_receive, this);
         if (number == 255) // IPPROTO_RAW
             raw_set_flags(pcb_, RAW_FLAGS_HDRINCL);
@@ -339,11 +347,14 @@ Result<Socket*> make_inet_socket(int type, int protocol) noexcept {
     enum : int { tcp = 6, udp = 17 };
     switch (type) {
     case sock_stream:
-        return protocol == 0 || protocol == tcp ? make_tcp_socket() : Result<Socket*>{Errno::protonosupport};
+        return protocol == 0 || protocol == tcp ? make_tcp_socket()
+                                                : Result<Socket*>{Errno::protonosupport};
     case sock_dgram:
-        return protocol == 0 || protocol == udp ? make_udp_socket() : Result<Socket*>{Errno::protonosupport};
+        return protocol == 0 || protocol == udp ? make_udp_socket()
+                                                : Result<Socket*>{Errno::protonosupport};
     case sock_raw:
-        return protocol < 0 || protocol > 255 ? Result<Socket*>{Errno::inval} : make_raw_socket(protocol);
+        return protocol < 0 || protocol > 255 ? Result<Socket*>{Errno::inval}
+                                              : make_raw_socket(protocol);
     default:
         return Errno::prototype;
     }

@@ -6,8 +6,8 @@
 #include "socket_wait.hpp"
 #include "stack.hpp"
 
-#include <lwip/ip4_addr.h>
 #include <lwip/ip.h>
+#include <lwip/ip4_addr.h>
 
 namespace kernel::net {
 
@@ -31,8 +31,20 @@ inline void encode(Address& to, const ip4_addr_t& address, std::uint16_t port) n
 /// Options of level IPPROTO_IP on any pcb that begins with lwIP's common fields.
 template <typename Pcb>
 Status set_ip_option(Pcb* pcb, int name, const char* value, std::size_t size) noexcept {
-    enum : int { tos = 1, ttl = 2, recvttl = 12, recvtos = 13, mtu_discover = 10, recverr = 11, pktinfo = 8,
-                 multicast_if = 32, multicast_ttl, multicast_loop, add_membership, drop_membership };
+    enum : int {
+        tos = 1,
+        ttl = 2,
+        recvttl = 12,
+        recvtos = 13,
+        mtu_discover = 10,
+        recverr = 11,
+        pktinfo = 8,
+        multicast_if = 32,
+        multicast_ttl,
+        multicast_loop,
+        add_membership,
+        drop_membership
+    };
     const int number = size >= 4 ? *reinterpret_cast<const int*>(value) : (size >= 1 ? *value : 0);
     switch (name) {
     case tos:

@@ -13,10 +13,33 @@ namespace {
 
 namespace request {
 enum : std::uint32_t {
-    add_route = 0x890b, delete_route, get_name = 0x8910, get_config = 0x8912, get_flags, set_flags, get_address,
-    set_address, get_peer, set_peer, get_broadcast, set_broadcast, get_netmask, set_netmask, get_metric, set_metric,
-    get_mtu = 0x8921, set_mtu, set_hardware = 0x8924, get_hardware = 0x8927, get_index = 0x8933,
-    get_queue_length = 0x8942, set_queue_length, delete_arp = 0x8953, get_arp, set_arp, get_map = 0x8970,
+    add_route = 0x890b,
+    delete_route,
+    get_name = 0x8910,
+    get_config = 0x8912,
+    get_flags,
+    set_flags,
+    get_address,
+    set_address,
+    get_peer,
+    set_peer,
+    get_broadcast,
+    set_broadcast,
+    get_netmask,
+    set_netmask,
+    get_metric,
+    set_metric,
+    get_mtu = 0x8921,
+    set_mtu,
+    set_hardware = 0x8924,
+    get_hardware = 0x8927,
+    get_index = 0x8933,
+    get_queue_length = 0x8942,
+    set_queue_length,
+    delete_arp = 0x8953,
+    get_arp,
+    set_arp,
+    get_map = 0x8970,
 };
 }
 
@@ -37,9 +60,10 @@ constexpr std::int16_t up = 1, broadcast = 2, loopback = 8, running = 0x40, mult
 }
 
 std::int16_t flags_of(const netif& interface) noexcept {
-    std::int16_t flags = index_of(interface) == loopback_index
-                             ? interface_flag::loopback
-                             : static_cast<std::int16_t>(interface_flag::broadcast | interface_flag::multicast);
+    std::int16_t flags =
+        index_of(interface) == loopback_index
+            ? interface_flag::loopback
+            : static_cast<std::int16_t>(interface_flag::broadcast | interface_flag::multicast);
     if (netif_is_up(&interface))
         flags = static_cast<std::int16_t>(flags | interface_flag::up);
     if (netif_is_up(&interface) && netif_is_link_up(&interface))
@@ -47,7 +71,9 @@ std::int16_t flags_of(const netif& interface) noexcept {
     return flags;
 }
 
-Status must_be_root() noexcept { return current_credentials().euid == 0 ? Status{} : Status{Errno::perm}; }
+Status must_be_root() noexcept {
+    return current_credentials().euid == 0 ? Status{} : Status{Errno::perm};
+}
 
 /// The mask that an address had before there were prefixes.
 std::uint32_t class_mask(std::uint32_t address) noexcept {
@@ -288,7 +314,8 @@ Result<std::int64_t> interface_ioctl(std::uint32_t command, std::uint64_t argume
     bool answer = true;
     {
         StackGuard guard;
-        netif* interface = command == request::get_name ? find_netif(user.number) : find_netif(std::string_view{user.name});
+        netif* interface = command == request::get_name ? find_netif(user.number)
+                                                        : find_netif(std::string_view{user.name});
         if (interface == nullptr)
             return Errno::nodev;
         if (command == request::get_name) {

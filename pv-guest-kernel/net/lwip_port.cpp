@@ -12,9 +12,15 @@
 
 extern "C" {
 
-void* cero_net_malloc(std::size_t size) { return kernel::kmalloc(size); }
-void* cero_net_calloc(std::size_t count, std::size_t size) { return kernel::kzalloc(count * size); }
-void cero_net_free(void* block) { kernel::kfree(block); }
+void* cero_net_malloc(std::size_t size) {
+    return kernel::kmalloc(size);
+}
+void* cero_net_calloc(std::size_t count, std::size_t size) {
+    return kernel::kzalloc(count * size);
+}
+void cero_net_free(void* block) {
+    kernel::kfree(block);
+}
 
 unsigned int cero_net_random() {
     unsigned int value = 0;
@@ -26,7 +32,9 @@ void cero_net_assert(const char* what, const char* file, int line) {
     kernel::panic("lwIP: %s (%s:%d)", what, file, line);
 }
 
-u32_t sys_now() { return static_cast<u32_t>(kernel::monotonic_ns() / kernel::ns_per_ms); }
+u32_t sys_now() {
+    return static_cast<u32_t>(kernel::monotonic_ns() / kernel::ns_per_ms);
+}
 
 /// Used by lwIP's lookup of interfaces by number.
 int atoi(const char* text) {

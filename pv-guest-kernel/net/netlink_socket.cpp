@@ -4,6 +4,8 @@
 
 namespace kernel::net {
 
-Result<Socket*> make_netlink_socket(int, int) noexcept { return Errno::afnosupport; }
+Result<Socket*> make_netlink_socket(int, int) noexcept {
+    return Errno::afnosupport;
+}
 
 } // namespace kernel::net

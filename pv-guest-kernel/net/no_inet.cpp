@@ -4,8 +4,14 @@
 
 namespace kernel::net {
 
-Result<Socket*> make_inet_socket(int, int) noexcept { return Errno::afnosupport; }
-Result<Socket*> make_packet_socket(int, int) noexcept { return Errno::afnosupport; }
-Result<std::int64_t> interface_ioctl(std::uint32_t, std::uint64_t) noexcept { return Errno::notty; }
+Result<Socket*> make_inet_socket(int, int) noexcept {
+    return Errno::afnosupport;
+}
+Result<Socket*> make_packet_socket(int, int) noexcept {
+    return Errno::afnosupport;
+}
+Result<std::int64_t> interface_ioctl(std::uint32_t, std::uint64_t) noexcept {
+    return Errno::notty;
+}
 
 } // namespace kernel::net

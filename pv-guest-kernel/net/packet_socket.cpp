@@ -17,7 +17,7 @@ using drivers::PacketBuffer;
 struct LinkAddress {
     std::uint16_t family{af_packet};
     std::uint16_t protocol{}; ///< network order
-    std::int32_t interface{};
+    std::int32_t interface {};
     std::uint16_t hardware{1};
     std::uint8_t packet_type{};
     std::uint8_t address_length{6};
@@ -38,14 +38,16 @@ struct Frame {
 
 class PacketSocket final : public Socket {
 public:
-    PacketSocket(int kind, int number) noexcept : Socket{af_packet, kind, number}, wanted_{static_cast<std::uint16_t>(number)} {}
+    PacketSocket(int kind, int number) noexcept
+        : Socket{af_packet, kind, number}, wanted_{static_cast<std::uint16_t>(number)} {}
 
     Status bind(const Address& address) noexcept override {
         LinkAddress link;
         if (!address.get(link) || link.family != af_packet)
             return Errno::inval;
         StackGuard guard;
-        if (link.interface != 0 && link.interface != loopback_index && find_interface(link.interface) == nullptr)
+        if (link.interface != 0 && link.interface != loopback_index &&
+            find_interface(link.interface) == nullptr)
             return Errno::nodev;
         interface_ = link.interface;
         if (link.protocol != 0)
@@ -143,7 +145,8 @@ Result<std::size_t> PacketSocket::receive(Message& message) noexcept {
     const bool nonblocking = (message.flags & message_flag::dontwait) != 0;
     Frame* frame = nullptr;
     while (frame == nullptr) {
-        TRY(wait_ready(queue_.waiters, nonblocking, options.receive_timeout, [&] { return !frames_.empty(); }));
+        TRY(wait_ready(queue_.waiters, nonblocking, options.receive_timeout,
+                       [&] { return !frames_.empty(); }));
         StackGuard guard;
         frame = frames_.pop_front();
         if (frame != nullptr)
@@ -192,7 +195,8 @@ Result<std::size_t> PacketSocket::send(Message& message) noexcept {
     if (failure == Errno::ok && !netif_is_up(&interface->lwip))
         failure = Errno::netdown;
     packet->set_inline(PacketBuffer::default_headroom, 0);
-    if (failure == Errno::ok && size + skip <= PacketBuffer::inline_size - PacketBuffer::default_headroom) {
+    if (failure == Errno::ok &&
+        size + skip <= PacketBuffer::inline_size - PacketBuffer::default_headroom) {
         packet->set_inline(PacketBuffer::default_headroom, size + skip);
         std::memcpy(packet->fragments[0].data, bytes, size + skip);
     } else if (failure == Errno::ok) {
@@ -219,7 +223,9 @@ void PacketSocket::close() noexcept {
 
 } // namespace
 
-bool has_packet_sockets() noexcept { return !packet_sockets.empty(); }
+bool has_packet_sockets() noexcept {
+    return !packet_sockets.empty();
+}
 
 void offer_to_packet_sockets(Interface& interface, PacketBuffer& packet, bool outgoing) noexcept {
     for (PacketSocket& socket : packet_sockets)

@@ -62,8 +62,10 @@ void drop_routes(int interface) noexcept {
 }
 
 bool route_at(std::size_t index, Route& out) noexcept {
-    for (const netif* each = netif_list; each != nullptr; each = each->next) { // those of the addresses first
-        if (!netif_is_up(each) || netif_ip4_addr(each)->addr == 0 || netif_ip4_netmask(each)->addr == ~0U)
+    for (const netif* each = netif_list; each != nullptr;
+         each = each->next) { // those of the addresses first
+        if (!netif_is_up(each) || netif_ip4_addr(each)->addr == 0 ||
+            netif_ip4_netmask(each)->addr == ~0U)
             continue;
         if (index-- != 0)
             continue;
@@ -103,7 +105,8 @@ struct netif* cero_net_route(const ip4_addr_t*, const ip4_addr_t* destination) {
     kernel::net::Route route{};
     // Own addresses loop back (lwIP asks for the interface first and compares later).
     for (struct netif* each = netif_list; each != nullptr; each = each->next)
-        if (netif_is_up(each) && netif_ip4_addr(each)->addr == destination->addr && destination->addr != 0)
+        if (netif_is_up(each) && netif_ip4_addr(each)->addr == destination->addr &&
+            destination->addr != 0)
             return each;
     if (kernel::net::find_route(destination->addr, route))
         return kernel::net::find_netif(route.interface);

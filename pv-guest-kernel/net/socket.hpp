@@ -10,7 +10,14 @@
 
 namespace kernel::net {
 
-enum Family : int { af_unspec = 0, af_unix = 1, af_inet = 2, af_inet6 = 10, af_netlink = 16, af_packet = 17 };
+enum Family : int {
+    af_unspec = 0,
+    af_unix = 1,
+    af_inet = 2,
+    af_inet6 = 10,
+    af_netlink = 16,
+    af_packet = 17
+};
 enum SocketType : int { sock_stream = 1, sock_dgram = 2, sock_raw = 3, sock_seqpacket = 5 };
 
 namespace message_flag {
@@ -53,7 +60,9 @@ struct InetAddress {
 };
 static_assert(sizeof(InetAddress) == 16);
 
-constexpr std::uint16_t swap16(std::uint16_t x) noexcept { return static_cast<std::uint16_t>(x << 8U | x >> 8U); }
+constexpr std::uint16_t swap16(std::uint16_t x) noexcept {
+    return static_cast<std::uint16_t>(x << 8U | x >> 8U);
+}
 
 /// Who is at the other end of an AF_UNIX socket (SO_PEERCRED).
 struct PeerCredentials {
@@ -72,8 +81,8 @@ struct PassedFiles {
 /// One sendmsg or recvmsg.
 struct Message {
     IoBuffer& data;
-    Address* address{};     ///< destination, or where the sender goes; null: not wanted
-    PassedFiles* files{};   ///< null: none / not wanted
+    Address* address{};      ///< destination, or where the sender goes; null: not wanted
+    PassedFiles* files{};    ///< null: none / not wanted
     bool want_credentials{}; ///< receive: SO_PASSCRED
     PeerCredentials credentials{};
     std::uint32_t flags{};
@@ -90,13 +99,16 @@ struct SocketOptions {
 
 class Socket {
 public:
-    Socket(int family_, int type_, int protocol_) noexcept : family{family_}, type{type_}, protocol{protocol_} {}
+    Socket(int family_, int type_, int protocol_) noexcept
+        : family{family_}, type{type_}, protocol{protocol_} {}
     virtual ~Socket() = default;
     Socket(const Socket&) = delete;
     Socket& operator=(const Socket&) = delete;
 
     virtual Status bind(const Address&) noexcept { return Errno::opnotsupp; }
-    virtual Status connect(const Address&, bool /*nonblocking*/) noexcept { return Errno::opnotsupp; }
+    virtual Status connect(const Address&, bool /*nonblocking*/) noexcept {
+        return Errno::opnotsupp;
+    }
     virtual Status listen(int /*backlog*/) noexcept { return Errno::opnotsupp; }
     /// A connected socket; again if there is none and it must not wait.
     virtual Result<Socket*> accept(bool /*nonblocking*/) noexcept { return Errno::opnotsupp; }
@@ -106,15 +118,20 @@ public:
     virtual Result<std::size_t> send(Message&) noexcept { return Errno::opnotsupp; }
     virtual Result<std::size_t> receive(Message&) noexcept { return Errno::opnotsupp; }
     virtual std::uint32_t poll(PollTable*) noexcept { return 0; }
-    virtual Result<std::int64_t> ioctl(std::uint32_t, std::uint64_t) noexcept { return Errno::notty; }
+    virtual Result<std::int64_t> ioctl(std::uint32_t, std::uint64_t) noexcept {
+        return Errno::notty;
+    }
     /// Options that the common code does not know. `size` bytes of value.
     virtual Status set_option(int /*level*/, int /*name*/, const char*, std::size_t) noexcept {
         return Errno::noprotoopt;
     }
-    virtual Result<int> get_option(int /*level*/, int /*name*/) noexcept { return Errno::noprotoopt; }
+    virtual Result<int> get_option(int /*level*/, int /*name*/) noexcept {
+        return Errno::noprotoopt;
+    }
     virtual Status peer_credentials(PeerCredentials&) noexcept { return Errno::opnotsupp; }
     virtual bool is_listening() const noexcept { return false; }
-    /// The file is closed. The object may live on (a TCP connection that still drains) and deletes itself.
+    /// The file is closed. The object may live on (a TCP connection that still drains) and deletes
+    /// itself.
     virtual void close() noexcept { delete this; }
     /// Takes and clears the pending error (SO_ERROR).
     virtual Errno take_error() noexcept { return std::exchange(error, Errno::ok); }
@@ -138,6 +155,7 @@ Result<std::int64_t> interface_ioctl(std::uint32_t command, std::uint64_t argume
 
 /// Waits as a socket call does: honours O_NONBLOCK / MSG_DONTWAIT and the timeout option.
 template <typename Predicate>
-Status wait_ready(WaitQueue& queue, bool nonblocking, std::uint64_t timeout_ns, Predicate predicate) noexcept;
+Status wait_ready(WaitQueue& queue, bool nonblocking, std::uint64_t timeout_ns,
+                  Predicate predicate) noexcept;
 
 } // namespace kernel::net

@@ -8,12 +8,14 @@
 namespace kernel::net {
 
 template <typename Predicate>
-Status wait_ready(WaitQueue& queue, bool nonblocking, std::uint64_t timeout_ns, Predicate predicate) noexcept {
+Status wait_ready(WaitQueue& queue, bool nonblocking, std::uint64_t timeout_ns,
+                  Predicate predicate) noexcept {
     if (predicate())
         return {};
     if (nonblocking)
         return Errno::again;
-    const Nanoseconds deadline = timeout_ns == 0 ? WaitQueue::no_deadline : monotonic_ns() + timeout_ns;
+    const Nanoseconds deadline =
+        timeout_ns == 0 ? WaitQueue::no_deadline : monotonic_ns() + timeout_ns;
     auto status = queue.wait_until_interruptible(deadline, predicate);
     return status.error() == Errno::timedout ? Status{Errno::again} : Status{status.error()};
 }

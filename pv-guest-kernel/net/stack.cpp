@@ -71,7 +71,8 @@ pbuf* wrap(PacketBuffer& packet) noexcept {
         packet.acquire();
         received->custom.custom_free_function = free_received;
         const auto length = static_cast<u16_t>(packet.fragments[i].length);
-        pbuf* part = pbuf_alloced_custom(PBUF_RAW, length, PBUF_REF, &received->custom, packet.fragments[i].data, length);
+        pbuf* part = pbuf_alloced_custom(PBUF_RAW, length, PBUF_REF, &received->custom,
+                                         packet.fragments[i].data, length);
         if (head == nullptr)
             head = part;
         else
@@ -135,7 +136,8 @@ bool checksum_is_right(pbuf* p) noexcept {
     if (p->len <= h.l4_offset || pbuf_remove_header(p, h.l4_offset) != 0)
         return true;
     const auto length = static_cast<u16_t>(h.l4_length);
-    const bool right = inet_chksum_pseudo_partial(p, h.protocol, length, length, &source, &destination) == 0;
+    const bool right =
+        inet_chksum_pseudo_partial(p, h.protocol, length, length, &source, &destination) == 0;
     pbuf_add_header_force(p, h.l4_offset);
     return right;
 }
@@ -144,12 +146,14 @@ bool checksum_is_right(pbuf* p) noexcept {
 void request_checksum(PacketBuffer& packet) noexcept {
     auto& first = packet.fragments[0];
     const Headers h = parse(first.data, first.length);
-    const std::size_t field = h.protocol == IP_PROTO_TCP ? offsetof(tcp_hdr, chksum) : offsetof(udp_hdr, chksum);
+    const std::size_t field =
+        h.protocol == IP_PROTO_TCP ? offsetof(tcp_hdr, chksum) : offsetof(udp_hdr, chksum);
     if (!has_checksum(h) || first.length < h.l4_offset + field + 2)
         return;
-    const std::uint32_t words[3] = {h.source, h.destination,
-                                    static_cast<std::uint32_t>(h.protocol) << 8U |
-                                        static_cast<std::uint32_t>(lwip_htons(static_cast<u16_t>(h.l4_length))) << 16U};
+    const std::uint32_t words[3] = {
+        h.source, h.destination,
+        static_cast<std::uint32_t>(h.protocol) << 8U |
+            static_cast<std::uint32_t>(lwip_htons(static_cast<u16_t>(h.l4_length))) << 16U};
     const std::uint16_t sum = cero_net_checksum(words, sizeof(words));
     std::memcpy(first.data + h.l4_offset + field, &sum, sizeof(sum));
     packet.checksum = Checksum::partial;
@@ -159,9 +163,13 @@ void request_checksum(PacketBuffer& packet) noexcept {
 
 } // namespace
 
-InterfaceList& interfaces() noexcept { return stack().interfaces; }
+InterfaceList& interfaces() noexcept {
+    return stack().interfaces;
+}
 
-StackGuard::StackGuard() noexcept { stack().lock.lock(); }
+StackGuard::StackGuard() noexcept {
+    stack().lock.lock();
+}
 
 StackGuard::~StackGuard() {
     netif_poll_all();

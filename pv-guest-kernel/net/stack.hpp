@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The TCP/IP stack: its one lock, its thread, its interfaces and routes. lwIP's functions are called with a
-// StackGuard held only.
+// The TCP/IP stack: its one lock, its thread, its interfaces and routes. lwIP's functions are
+// called with a StackGuard held only.
 #pragma once
 
 #include <cero/driver/net.hpp>
@@ -13,7 +13,8 @@
 
 namespace kernel::net {
 
-/// Holds the stack. Releasing it delivers loopback packets and sends what was queued for the devices.
+/// Holds the stack. Releasing it delivers loopback packets and sends what was queued for the
+/// devices.
 class [[nodiscard]] StackGuard {
 public:
     StackGuard() noexcept;
@@ -89,7 +90,8 @@ bool route_at(std::size_t index, Route& out) noexcept;
 bool find_route(std::uint32_t destination, Route& out) noexcept;
 
 /// AF_PACKET: a frame came in (or went out) on an interface.
-void offer_to_packet_sockets(Interface& interface, drivers::PacketBuffer& packet, bool outgoing) noexcept;
+void offer_to_packet_sockets(Interface& interface, drivers::PacketBuffer& packet,
+                             bool outgoing) noexcept;
 [[nodiscard]] bool has_packet_sockets() noexcept;
 
 } // namespace kernel::net

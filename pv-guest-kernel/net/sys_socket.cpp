@@ -25,14 +25,19 @@ public:
         Message message{.data = buffer, .flags = flags_of(file)};
         return finish_send(of(file).send(message), message.flags);
     }
-    std::uint32_t poll(File& file, PollTable* table) noexcept override { return of(file).poll(table); }
-    Result<std::int64_t> ioctl(File& file, std::uint32_t command, std::uint64_t argument) noexcept override {
+    std::uint32_t poll(File& file, PollTable* table) noexcept override {
+        return of(file).poll(table);
+    }
+    Result<std::int64_t> ioctl(File& file, std::uint32_t command,
+                               std::uint64_t argument) noexcept override {
         auto own = of(file).ioctl(command, argument);
         if (own || own.error() != Errno::notty)
             return own;
         return interface_ioctl(command, argument);
     }
-    [[nodiscard]] std::uint32_t anonymous_mode() const noexcept override { return mode::socket | 0777U; }
+    [[nodiscard]] std::uint32_t anonymous_mode() const noexcept override {
+        return mode::socket | 0777U;
+    }
 
     static Socket& of(File& file) noexcept { return *static_cast<Socket*>(file.data); }
     static std::uint32_t flags_of(const File& file) noexcept {
@@ -63,7 +68,8 @@ Result<Handle> socket_of(int fd) noexcept {
 }
 
 Result<Ref<File>> file_for(Socket* socket, std::uint32_t flags) noexcept {
-    auto file = File::create_anonymous(socket_ops, "socket", socket, open_flag::rdwr | (flags & open_flag::nonblock));
+    auto file = File::create_anonymous(socket_ops, "socket", socket,
+                                       open_flag::rdwr | (flags & open_flag::nonblock));
     if (!file)
         socket->close();
     return file;
@@ -161,7 +167,8 @@ Status sys_listen(int fd, int backlog) noexcept {
     return socket->listen(backlog);
 }
 
-Result<int> sys_accept4(int fd, UserAddress name, UserAddress length, std::uint32_t flags) noexcept {
+Result<int> sys_accept4(int fd, UserAddress name, UserAddress length,
+                        std::uint32_t flags) noexcept {
     if ((flags & ~(open_flag::cloexec | open_flag::nonblock)) != 0)
         return Errno::inval;
     auto socket = TRY(socket_of(fd));
@@ -195,23 +202,25 @@ Status sys_getpeername(int fd, UserAddress name, UserAddress length) noexcept {
     return store_address(address, name, length);
 }
 
-Result<std::size_t> sys_sendto(int fd, UserAddress data, std::size_t size, std::uint32_t flags, UserAddress name,
-                               std::uint32_t length) noexcept {
+Result<std::size_t> sys_sendto(int fd, UserAddress data, std::size_t size, std::uint32_t flags,
+                               UserAddress name, std::uint32_t length) noexcept {
     auto socket = TRY(socket_of(fd));
     Address address;
     if (name != 0)
         TRY(load_address(address, name, length));
     auto buffer = IoBuffer::user(data, size);
-    Message message{.data = buffer, .address = name != 0 ? &address : nullptr, .flags = socket.flags(flags)};
+    Message message{
+        .data = buffer, .address = name != 0 ? &address : nullptr, .flags = socket.flags(flags)};
     return SocketOps::finish_send(socket->send(message), flags);
 }
 
-Result<std::size_t> sys_recvfrom(int fd, UserAddress data, std::size_t size, std::uint32_t flags, UserAddress name,
-                                 UserAddress length) noexcept {
+Result<std::size_t> sys_recvfrom(int fd, UserAddress data, std::size_t size, std::uint32_t flags,
+                                 UserAddress name, UserAddress length) noexcept {
     auto socket = TRY(socket_of(fd));
     Address address;
     auto buffer = IoBuffer::user(data, size);
-    Message message{.data = buffer, .address = name != 0 ? &address : nullptr, .flags = socket.flags(flags)};
+    Message message{
+        .data = buffer, .address = name != 0 ? &address : nullptr, .flags = socket.flags(flags)};
     auto count = TRY(socket->receive(message));
     if (name != 0)
         TRY(store_address(address, name, length));
@@ -236,7 +245,9 @@ struct ControlHeader {
 constexpr int sol_socket = 1;
 constexpr int scm_rights = 1;
 constexpr int scm_credentials = 2;
-constexpr std::size_t align8(std::size_t n) noexcept { return (n + 7) & ~std::size_t{7}; }
+constexpr std::size_t align8(std::size_t n) noexcept {
+    return (n + 7) & ~std::size_t{7};
+}
 
 /// Collects the descriptors named in control data.
 Status load_control(const UserMessage& user, PassedFiles& files) noexcept {
@@ -250,7 +261,8 @@ Status load_control(const UserMessage& user, PassedFiles& files) noexcept {
             if (files.count + count > PassedFiles::max_files)
                 return Errno::inval;
             for (std::size_t i = 0; i < count; ++i) {
-                const int fd = TRY(read_user<int>(user.control + at + sizeof(header) + i * sizeof(int)));
+                const int fd =
+                    TRY(read_user<int>(user.control + at + sizeof(header) + i * sizeof(int)));
                 files.files[files.count] = TRY(file_of(fd));
                 ++files.count;
             }
@@ -261,14 +273,17 @@ Status load_control(const UserMessage& user, PassedFiles& files) noexcept {
 }
 
 /// Writes what came with a message; yields the length used.
-Result<std::size_t> store_control(const UserMessage& user, Message& message, PassedFiles& files) noexcept {
+Result<std::size_t> store_control(const UserMessage& user, Message& message,
+                                  PassedFiles& files) noexcept {
     std::size_t used = 0;
     if (message.want_credentials) {
         struct {
             ControlHeader header;
             PeerCredentials who;
             std::uint32_t pad;
-        } record{{sizeof(ControlHeader) + sizeof(PeerCredentials), sol_socket, scm_credentials}, message.credentials, 0};
+        } record{{sizeof(ControlHeader) + sizeof(PeerCredentials), sol_socket, scm_credentials},
+                 message.credentials,
+                 0};
         if (user.control_length >= sizeof(record)) {
             TRY(copy_to_user(user.control, &record, sizeof(record)));
             used = align8(sizeof(record));
@@ -289,8 +304,8 @@ Result<std::size_t> store_control(const UserMessage& user, Message& message, Pas
         room = files.count;
     const UserAddress base = user.control + used;
     for (std::size_t i = 0; i < room; ++i) {
-        const int fd = TRY(current_files().install(std::move(files.files[i]),
-                                                   (message.flags & message_flag::cmsg_cloexec) != 0));
+        const int fd = TRY(current_files().install(
+            std::move(files.files[i]), (message.flags & message_flag::cmsg_cloexec) != 0));
         TRY(write_user(base + sizeof(ControlHeader) + i * sizeof(int), fd));
     }
     const std::size_t length = sizeof(ControlHeader) + room * sizeof(int);
@@ -332,7 +347,9 @@ Result<std::size_t> receive_message(int fd, UserAddress at, std::uint32_t flags)
     UserSegments segments;
     TRY(segments.load(user.segments, user.segment_count));
     auto buffer = segments.buffer();
-    Message message{.data = buffer, .address = user.name != 0 ? &address : nullptr, .flags = socket.flags(flags)};
+    Message message{.data = buffer,
+                    .address = user.name != 0 ? &address : nullptr,
+                    .flags = socket.flags(flags)};
     PassedFiles* files = nullptr;
     if (user.control != 0 && user.control_length != 0) {
         files = new (std::nothrow) PassedFiles;
@@ -353,7 +370,8 @@ Result<std::size_t> receive_message(int fd, UserAddress at, std::uint32_t flags)
     if (error != Errno::ok)
         return error;
     if (user.name != 0) {
-        const std::uint32_t size = address.length < user.name_length ? address.length : user.name_length;
+        const std::uint32_t size =
+            address.length < user.name_length ? address.length : user.name_length;
         TRY(copy_to_user(user.name, address.bytes, size));
         user.name_length = address.length;
     }
@@ -373,7 +391,8 @@ struct UserBatchEntry {
 
 Result<int> sys_sendmmsg(int fd, UserAddress at, unsigned count, std::uint32_t flags) noexcept {
     int done = 0;
-    for (; static_cast<unsigned>(done) < count && done < 1024; ++done, at += sizeof(UserBatchEntry)) {
+    for (; static_cast<unsigned>(done) < count && done < 1024;
+         ++done, at += sizeof(UserBatchEntry)) {
         auto sent = send_message(fd, at, flags);
         if (!sent)
             return done != 0 ? Result<int>{done} : Result<int>{sent.error()};
@@ -381,12 +400,15 @@ Result<int> sys_sendmmsg(int fd, UserAddress at, unsigned count, std::uint32_t f
     }
     return done;
 }
-Result<int> sys_recvmmsg(int fd, UserAddress at, unsigned count, std::uint32_t flags, UserAddress) noexcept {
+Result<int> sys_recvmmsg(int fd, UserAddress at, unsigned count, std::uint32_t flags,
+                         UserAddress) noexcept {
     constexpr std::uint32_t wait_for_one = 0x10000;
     int done = 0;
-    for (; static_cast<unsigned>(done) < count && done < 1024; ++done, at += sizeof(UserBatchEntry)) {
+    for (; static_cast<unsigned>(done) < count && done < 1024;
+         ++done, at += sizeof(UserBatchEntry)) {
         const bool more = done != 0 && (flags & wait_for_one) != 0;
-        auto got = receive_message(fd, at, (flags & ~wait_for_one) | (more ? message_flag::dontwait : 0));
+        auto got =
+            receive_message(fd, at, (flags & ~wait_for_one) | (more ? message_flag::dontwait : 0));
         if (!got)
             return done != 0 ? Result<int>{done} : Result<int>{got.error()};
         TRY(write_user(at + sizeof(UserMessage), static_cast<std::uint32_t>(*got)));
@@ -396,10 +418,37 @@ Result<int> sys_recvmmsg(int fd, UserAddress at, unsigned count, std::uint32_t f
 
 namespace option {
 enum : int {
-    debug = 1, reuseaddr, type, error, dontroute, broadcast, sndbuf, rcvbuf, keepalive, oobinline, no_check,
-    priority, linger, bsdcompat, reuseport, passcred, peercred, rcvlowat, sndlowat, rcvtimeo, sndtimeo,
-    bindtodevice = 25, attach_filter = 26, detach_filter = 27, acceptconn = 30, sndbufforce = 32, rcvbufforce = 33,
-    mark = 36, protocol = 38, domain = 39, lock_filter = 44,
+    debug = 1,
+    reuseaddr,
+    type,
+    error,
+    dontroute,
+    broadcast,
+    sndbuf,
+    rcvbuf,
+    keepalive,
+    oobinline,
+    no_check,
+    priority,
+    linger,
+    bsdcompat,
+    reuseport,
+    passcred,
+    peercred,
+    rcvlowat,
+    sndlowat,
+    rcvtimeo,
+    sndtimeo,
+    bindtodevice = 25,
+    attach_filter = 26,
+    detach_filter = 27,
+    acceptconn = 30,
+    sndbufforce = 32,
+    rcvbufforce = 33,
+    mark = 36,
+    protocol = 38,
+    domain = 39,
+    lock_filter = 44,
 };
 }
 
@@ -436,8 +485,10 @@ Status set_common(Socket& socket, int name, const char* value, std::size_t size)
         std::memcpy(time, value, sizeof(time));
         if (time[0] < 0 || time[1] < 0 || time[1] >= 1000000)
             return Errno::dom;
-        const std::uint64_t ns = static_cast<std::uint64_t>(time[0]) * ns_per_s + static_cast<std::uint64_t>(time[1]) * 1000;
-        (name == option::rcvtimeo ? socket.options.receive_timeout : socket.options.send_timeout) = ns;
+        const std::uint64_t ns = static_cast<std::uint64_t>(time[0]) * ns_per_s +
+                                 static_cast<std::uint64_t>(time[1]) * 1000;
+        (name == option::rcvtimeo ? socket.options.receive_timeout : socket.options.send_timeout) =
+            ns;
         return {};
     }
     case option::bindtodevice:
@@ -451,7 +502,8 @@ Status set_common(Socket& socket, int name, const char* value, std::size_t size)
     case option::priority:
     case option::linger:
     case option::rcvlowat:
-    case option::attach_filter: // packets come unfiltered: the programs that set filters check them again
+    case option::attach_filter: // packets come unfiltered: the programs that set filters check them
+                                // again
     case option::detach_filter:
     case option::lock_filter:
     case option::mark:
@@ -512,14 +564,16 @@ Result<int> get_common(Socket& socket, int name) noexcept {
     }
 }
 
-Status store_option(UserAddress value, UserAddress size_at, const void* data, std::uint32_t size) noexcept {
+Status store_option(UserAddress value, UserAddress size_at, const void* data,
+                    std::uint32_t size) noexcept {
     const auto room = TRY(read_user<std::uint32_t>(size_at));
     const std::uint32_t length = size < room ? size : room;
     TRY(copy_to_user(value, data, length));
     return write_user(size_at, length);
 }
 
-Status sys_getsockopt(int fd, int level, int name, UserAddress value, UserAddress size_at) noexcept {
+Status sys_getsockopt(int fd, int level, int name, UserAddress value,
+                      UserAddress size_at) noexcept {
     auto socket = TRY(socket_of(fd));
     if (level == sol_socket && name == option::peercred) {
         PeerCredentials who{};
@@ -527,8 +581,8 @@ Status sys_getsockopt(int fd, int level, int name, UserAddress value, UserAddres
         return store_option(value, size_at, &who, sizeof(who));
     }
     if (level == sol_socket && (name == option::rcvtimeo || name == option::sndtimeo)) {
-        const std::uint64_t ns =
-            name == option::rcvtimeo ? socket->options.receive_timeout : socket->options.send_timeout;
+        const std::uint64_t ns = name == option::rcvtimeo ? socket->options.receive_timeout
+                                                          : socket->options.send_timeout;
         const std::int64_t time[2] = {static_cast<std::int64_t>(ns / ns_per_s),
                                       static_cast<std::int64_t>(ns % ns_per_s / 1000)};
         return store_option(value, size_at, time, sizeof(time));
@@ -545,7 +599,8 @@ Status sys_getsockopt(int fd, int level, int name, UserAddress value, UserAddres
         error = common.error();
         result = common ? *common : 0;
     }
-    return error != Errno::ok ? Status{error} : store_option(value, size_at, &result, sizeof(result));
+    return error != Errno::ok ? Status{error}
+                              : store_option(value, size_at, &result, sizeof(result));
 }
 
 CERO_SYSCALL(41, socket);

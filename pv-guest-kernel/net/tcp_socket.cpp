@@ -19,7 +19,9 @@ enum class State : std::uint8_t { fresh, listening, connecting, connected, dead 
 /// The stack's lock guards everything but the copying to and from the program.
 class TcpSocket final : public Socket {
 public:
-    explicit TcpSocket(tcp_pcb* pcb) noexcept : Socket{af_inet, sock_stream, 6}, pcb_{pcb} { hook(); }
+    explicit TcpSocket(tcp_pcb* pcb) noexcept : Socket{af_inet, sock_stream, 6}, pcb_{pcb} {
+        hook();
+    }
 
     Status bind(const Address& address) noexcept override;
     Status connect(const Address& address, bool nonblocking) noexcept override;
@@ -120,9 +122,9 @@ void TcpSocket::on_error(void* argument, err_t error) {
         return;
     auto& self = *static_cast<TcpSocket*>(argument); // the pcb is gone already
     self.pcb_ = nullptr;
-    self.error = self.state_ == State::connecting && error == ERR_RST ? Errno::connrefused
+    self.error = self.state_ == State::connecting && error == ERR_RST    ? Errno::connrefused
                  : self.state_ == State::connecting && error == ERR_ABRT ? Errno::timedout
-                                                                          : errno_of_lwip(error);
+                                                                         : errno_of_lwip(error);
     self.state_ = State::dead;
     self.queue_.notify(poll_event::err | poll_event::hup);
 }
@@ -310,7 +312,8 @@ Result<std::size_t> TcpSocket::send(Message& message) noexcept {
     while (message.data.remaining() != 0) {
         if (state_ == State::fresh || state_ == State::listening)
             return Errno::notconn;
-        auto ready = wait_ready(queue_.waiters, nonblocking, options.send_timeout, [&] { return can_send(); });
+        auto ready = wait_ready(queue_.waiters, nonblocking, options.send_timeout,
+                                [&] { return can_send(); });
         if (!ready)
             return total != 0 ? Result<std::size_t>{total} : Result<std::size_t>{ready.error()};
         if (pcb_ == nullptr || write_closed_) {
@@ -328,10 +331,12 @@ Result<std::size_t> TcpSocket::send(Message& message) noexcept {
         if (pcb_ == nullptr)
             continue;
         const bool last = message.data.remaining() == 0 && (message.flags & more_follows) == 0;
-        const err_t status = tcp_write(pcb_, buffer_, static_cast<u16_t>(size),
-                                       static_cast<u8_t>(TCP_WRITE_FLAG_COPY | (last ? 0 : TCP_WRITE_FLAG_MORE)));
+        const err_t status =
+            tcp_write(pcb_, buffer_, static_cast<u16_t>(size),
+                      static_cast<u8_t>(TCP_WRITE_FLAG_COPY | (last ? 0 : TCP_WRITE_FLAG_MORE)));
         if (status != ERR_OK)
-            return total != 0 ? Result<std::size_t>{total} : Result<std::size_t>{errno_of_lwip(status)};
+            return total != 0 ? Result<std::size_t>{total}
+                              : Result<std::size_t>{errno_of_lwip(status)};
         (void)tcp_output(pcb_);
         total += size;
     }
@@ -372,8 +377,9 @@ Result<std::size_t> TcpSocket::receive(Message& message) noexcept {
     MutexGuard one_reader{receive_lock_};
     std::size_t total = 0;
     do {
-        auto ready = wait_ready(queue_.waiters, nonblocking, options.receive_timeout,
-                                [&] { return available_ != 0 || end_seen_ || read_closed_ || pcb_ == nullptr; });
+        auto ready = wait_ready(queue_.waiters, nonblocking, options.receive_timeout, [&] {
+            return available_ != 0 || end_seen_ || read_closed_ || pcb_ == nullptr;
+        });
         if (!ready)
             return total != 0 ? Result<std::size_t>{total} : Result<std::size_t>{ready.error()};
         std::size_t there = available_;
@@ -381,11 +387,13 @@ Result<std::size_t> TcpSocket::receive(Message& message) noexcept {
             const Errno why = total != 0 || end_seen_ ? Errno::ok : take_error();
             return why == Errno::ok ? Result<std::size_t>{total} : Result<std::size_t>{why};
         }
-        // Buffers are only ever added behind what is counted in `there`, so no lock is needed to copy.
+        // Buffers are only ever added behind what is counted in `there`, so no lock is needed to
+        // copy.
         std::size_t copied = 0;
         std::size_t at = offset_;
         Errno fault = Errno::ok;
-        for (const pbuf* p = first_; there != 0 && message.data.remaining() != 0; p = p->next, at = 0) {
+        for (const pbuf* p = first_; there != 0 && message.data.remaining() != 0;
+             p = p->next, at = 0) {
             const std::size_t part = p->len - at < there ? p->len - at : there;
             auto put = message.data.put(static_cast<const char*>(p->payload) + at, part);
             if (!put) {
@@ -447,7 +455,15 @@ Result<std::int64_t> TcpSocket::ioctl(std::uint32_t command, std::uint64_t argum
 }
 
 Status TcpSocket::set_option(int level, int name, const char* value, std::size_t size) noexcept {
-    enum : int { level_socket = 1, level_tcp = 6, socket_keepalive = 9, nodelay = 1, keepidle = 4, keepintvl, keepcnt };
+    enum : int {
+        level_socket = 1,
+        level_tcp = 6,
+        socket_keepalive = 9,
+        nodelay = 1,
+        keepidle = 4,
+        keepintvl,
+        keepcnt
+    };
     const int number = size >= 4 ? *reinterpret_cast<const int*>(value) : 0;
     StackGuard guard;
     if (level == 0)

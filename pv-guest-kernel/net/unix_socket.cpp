@@ -36,8 +36,8 @@ void destroy(Parcel* parcel) noexcept {
     kfree(parcel);
 }
 
-/// All AF_UNIX state is guarded by the fact that nothing below sleeps while it changes it: user memory is
-/// copied before or after. `unix_lock` keeps that true on several CPUs.
+/// All AF_UNIX state is guarded by the fact that nothing below sleeps while it changes it: user
+/// memory is copied before or after. `unix_lock` keeps that true on several CPUs.
 Mutex unix_lock;
 
 /// Names in the abstract name space (a NUL first), and the sockets bound to files.
@@ -145,7 +145,9 @@ std::string_view path_of(const Address& address) noexcept {
         ++used;
     return {text, used};
 }
-bool is_abstract(const Address& address) noexcept { return address.length > 2 && address.bytes[2] == 0; }
+bool is_abstract(const Address& address) noexcept {
+    return address.length > 2 && address.bytes[2] == 0;
+}
 bool same_name(const Address& a, const Address& b) noexcept {
     return a.length == b.length && std::memcmp(a.bytes, b.bytes, a.length) == 0;
 }
@@ -251,7 +253,8 @@ Status UnixSocket::connect(const Address& address, bool nonblocking) noexcept {
         }
         if (nonblocking)
             return Errno::again;
-        // A full backlog: look again soon. The server may be gone by then, so nothing of it is held.
+        // A full backlog: look again soon. The server may be gone by then, so nothing of it is
+        // held.
         TRY(sleep_until_interruptible(monotonic_ns() + 5 * ns_per_ms));
     }
 }
@@ -336,7 +339,8 @@ Result<std::size_t> UnixSocket::send(Message& message) noexcept {
         if (is_stream() && peer_ == nullptr)
             return total != 0 ? Result<std::size_t>{total} : Result<std::size_t>{Errno::pipe};
         if (message.address == nullptr || is_stream()) {
-            auto ready = wait_ready(queue_.waiters, nonblocking, options.send_timeout, [&] { return has_room(); });
+            auto ready = wait_ready(queue_.waiters, nonblocking, options.send_timeout,
+                                    [&] { return has_room(); });
             if (!ready)
                 return total != 0 ? Result<std::size_t>{total} : Result<std::size_t>{ready.error()};
         }
@@ -371,8 +375,9 @@ Result<std::size_t> UnixSocket::receive(Message& message) noexcept {
                 return !received_.empty() || read_closed_ || (is_stream() && peer_ == nullptr);
             }));
         } else if ((message.flags & message_flag::waitall) != 0 && received_.empty()) {
-            auto more = wait_ready(queue_.waiters, nonblocking, options.receive_timeout,
-                                   [&] { return !received_.empty() || read_closed_ || peer_ == nullptr; });
+            auto more = wait_ready(queue_.waiters, nonblocking, options.receive_timeout, [&] {
+                return !received_.empty() || read_closed_ || peer_ == nullptr;
+            });
             if (!more)
                 return total;
         }

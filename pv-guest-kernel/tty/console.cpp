@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Console terminals: /dev/hvcN on console backends, /dev/console for the first, /dev/tty for one's own.
+// Console terminals: /dev/hvcN on console backends, /dev/console for the first, /dev/tty for one's
+// own.
 #include "tty.hpp"
 #include <kernel/device.hpp>
 #include <kernel/initcall.hpp>
@@ -18,11 +19,16 @@ constexpr std::uint32_t tty_major = 5;
 /// Joins a console backend and a terminal. Lives for ever.
 class ConsoleTty final : public ConsoleReceiver, public TtyDriver {
 public:
-    ConsoleTty(ConsoleDevice& device, DeviceNumber number) noexcept : device_{device}, tty_{*this, number} {
+    ConsoleTty(ConsoleDevice& device, DeviceNumber number) noexcept
+        : device_{device}, tty_{*this, number} {
         device_.set_receiver(*this);
     }
-    std::size_t write(const char* data, std::size_t size) noexcept override { return device_.write(data, size); }
-    void receive(const char* data, std::size_t size) noexcept override { (void)tty_.receive(data, size); }
+    std::size_t write(const char* data, std::size_t size) noexcept override {
+        return device_.write(data, size);
+    }
+    void receive(const char* data, std::size_t size) noexcept override {
+        (void)tty_.receive(data, size);
+    }
     void writable() noexcept override { tty_.output_possible(); }
     [[nodiscard]] Tty& terminal() noexcept { return tty_; }
 
@@ -46,13 +52,16 @@ Status open_as(File& file, Tty* terminal) noexcept {
 class ConsoleAliasOps final : public FileOps {
 public:
     Status open(File& file) noexcept override {
-        file.flags |= open_flag::noctty; // /dev/console never becomes the controlling terminal by itself
+        file.flags |=
+            open_flag::noctty; // /dev/console never becomes the controlling terminal by itself
         return open_as(file, first_console);
     }
 };
 class OwnTerminalOps final : public FileOps {
 public:
-    Status open(File& file) noexcept override { return open_as(file, Tty::of_session(current_job().session)); }
+    Status open(File& file) noexcept override {
+        return open_as(file, Tty::of_session(current_job().session));
+    }
 };
 
 void register_aliases() {
@@ -74,7 +83,8 @@ Status register_console(ConsoleDevice& device, const char* name) noexcept {
         return Errno::nomem;
     if (tty::first_console == nullptr)
         tty::first_console = &console->terminal();
-    return register_char_device(name, tty::hvc_major, minor, tty::tty_ops(), &console->terminal(), 0600);
+    return register_char_device(name, tty::hvc_major, minor, tty::tty_ops(), &console->terminal(),
+                                0600);
 }
 
 } // namespace kernel

@@ -9,12 +9,16 @@ namespace kernel::tty {
 namespace {
 enum : int { sigint = 2, sigquit = 3, sigtstp = 20 };
 
-bool is_continuation(char c) noexcept { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
+bool is_continuation(char c) noexcept {
+    return (static_cast<unsigned char>(c) & 0xc0) == 0x80;
+}
 bool is_control_code(char c) noexcept {
     const auto byte = static_cast<unsigned char>(c);
     return byte < 32 || byte == 127;
 }
-bool is_blank(char c) noexcept { return c == ' ' || c == '\t'; }
+bool is_blank(char c) noexcept {
+    return c == ' ' || c == '\t';
+}
 } // namespace
 
 void LineDiscipline::push(char c, Mark mark) noexcept {
@@ -57,7 +61,9 @@ void LineDiscipline::set_termios(const Termios& settings) noexcept {
     }
 }
 
-void LineDiscipline::flush_input() noexcept { head_ = used_ = lines_ = line_length_ = 0; }
+void LineDiscipline::flush_input() noexcept {
+    head_ = used_ = lines_ = line_length_ = 0;
+}
 
 std::size_t LineDiscipline::take(char* out, std::size_t size) noexcept {
     std::size_t taken = 0;
@@ -83,12 +89,15 @@ std::size_t LineDiscipline::take(char* out, std::size_t size) noexcept {
     return taken;
 }
 
-void LineDiscipline::echo_text(const char* text) noexcept { host_.echo(text, std::strlen(text)); }
+void LineDiscipline::echo_text(const char* text) noexcept {
+    host_.echo(text, std::strlen(text));
+}
 
 void LineDiscipline::echo_character(char c) noexcept {
     if (c == '\n') {
         if (local(local_flag::echo) || (local(local_flag::echonl) && is_canonical()))
-            echo_text((termios_.output & output_flag::opost) != 0 && (termios_.output & output_flag::onlcr) != 0
+            echo_text((termios_.output & output_flag::opost) != 0 &&
+                              (termios_.output & output_flag::onlcr) != 0
                           ? "\r\n"
                           : "\n");
         return;
@@ -256,8 +265,8 @@ void LineDiscipline::input(char c) noexcept {
     }
 }
 
-std::size_t LineDiscipline::process_output(const char* in, std::size_t size, char* out, std::size_t room,
-                                           std::size_t& produced) noexcept {
+std::size_t LineDiscipline::process_output(const char* in, std::size_t size, char* out,
+                                           std::size_t room, std::size_t& produced) noexcept {
     produced = 0;
     std::size_t used = 0;
     const std::uint32_t flags = termios_.output;

@@ -35,11 +35,18 @@ public:
     void flush_input() noexcept;
 
     /// True when a read would give something: a line, or bytes in raw mode.
-    [[nodiscard]] bool readable() const noexcept { return is_canonical() ? lines_ != 0 : used_ != 0; }
+    [[nodiscard]] bool readable() const noexcept {
+        return is_canonical() ? lines_ != 0 : used_ != 0;
+    }
     /// Bytes that a raw read could take (all of the queue).
-    [[nodiscard]] std::size_t available() const noexcept { return is_canonical() && lines_ == 0 ? 0 : used_; }
-    [[nodiscard]] bool is_canonical() const noexcept { return (termios_.local & local_flag::icanon) != 0; }
-    /// Takes up to `size` bytes; in canonical mode at most one line. 0 with readable(): end of file.
+    [[nodiscard]] std::size_t available() const noexcept {
+        return is_canonical() && lines_ == 0 ? 0 : used_;
+    }
+    [[nodiscard]] bool is_canonical() const noexcept {
+        return (termios_.local & local_flag::icanon) != 0;
+    }
+    /// Takes up to `size` bytes; in canonical mode at most one line. 0 with readable(): end of
+    /// file.
     std::size_t take(char* out, std::size_t size) noexcept;
     /// True when more input should be held back.
     [[nodiscard]] bool is_full() const noexcept { return used_ + line_length_ >= queue_size - 1; }
@@ -52,7 +59,9 @@ private:
     static constexpr std::size_t queue_size = 4096;
     enum Mark : unsigned char { no_mark, end_of_line, end_of_file };
 
-    [[nodiscard]] bool local(std::uint32_t flag) const noexcept { return (termios_.local & flag) != 0; }
+    [[nodiscard]] bool local(std::uint32_t flag) const noexcept {
+        return (termios_.local & flag) != 0;
+    }
     [[nodiscard]] bool is_control(char c, ControlCharacter which) const noexcept {
         const auto byte = static_cast<unsigned char>(c);
         return termios_.cc[which] != 0 && byte == termios_.cc[which];

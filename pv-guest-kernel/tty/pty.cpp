@@ -81,7 +81,8 @@ public:
                     return total + sent != 0 ? Result<std::size_t>{total + sent}
                                              : Result<std::size_t>{Errno::again};
                 const std::uint32_t full = poll_event::readable;
-                TRY(queue_.waiters.wait_interruptible([&] { return (slave_.poll(nullptr) & full) == 0; }));
+                TRY(queue_.waiters.wait_interruptible(
+                    [&] { return (slave_.poll(nullptr) & full) == 0; }));
             }
             total += size;
         }
@@ -140,8 +141,8 @@ public:
         }
         char name[16];
         cero::format_to(name, sizeof(name), "pts/%d", index);
-        auto status = register_char_device(name, pts_major, static_cast<std::uint32_t>(index), tty_ops(),
-                                           &pty->slave(), 0620);
+        auto status = register_char_device(name, pts_major, static_cast<std::uint32_t>(index),
+                                           tty_ops(), &pty->slave(), 0620);
         if (!status) {
             delete pty;
             return status;
@@ -156,8 +157,11 @@ public:
     Result<std::size_t> write(File& file, IoBuffer& buffer, std::uint64_t) noexcept override {
         return of(file).write_master(file, buffer);
     }
-    std::uint32_t poll(File& file, PollTable* table) noexcept override { return of(file).poll_master(table); }
-    Result<std::int64_t> ioctl(File& file, std::uint32_t command, std::uint64_t argument) noexcept override {
+    std::uint32_t poll(File& file, PollTable* table) noexcept override {
+        return of(file).poll_master(table);
+    }
+    Result<std::int64_t> ioctl(File& file, std::uint32_t command,
+                               std::uint64_t argument) noexcept override {
         constexpr std::uint32_t get_number = 0x80045430;
         constexpr std::uint32_t set_lock = 0x40045431;
         constexpr std::uint32_t get_lock = 0x80045439;

@@ -16,11 +16,30 @@ enum : int { sighup = 1, sigcont = 18, sigttin = 21, sigttou = 22, sigwinch = 28
 
 namespace request {
 enum : std::uint32_t {
-    tcgets = 0x5401, tcsets, tcsetsw, tcsetsf,
-    tcsbrk = 0x5409, tcxonc, tcflsh, tiocexcl, tiocnxcl, tiocsctty, tiocgpgrp, tiocspgrp, tiocoutq,
-    tiocgwinsz = 0x5413, tiocswinsz, tiocmget,
-    fionread = 0x541b, tioccons = 0x541d, tiocnotty = 0x5422, tiocsetd, tiocgetd, tcsbrkp,
-    tiocgsid = 0x5429, tiocvhangup = 0x5437,
+    tcgets = 0x5401,
+    tcsets,
+    tcsetsw,
+    tcsetsf,
+    tcsbrk = 0x5409,
+    tcxonc,
+    tcflsh,
+    tiocexcl,
+    tiocnxcl,
+    tiocsctty,
+    tiocgpgrp,
+    tiocspgrp,
+    tiocoutq,
+    tiocgwinsz = 0x5413,
+    tiocswinsz,
+    tiocmget,
+    fionread = 0x541b,
+    tioccons = 0x541d,
+    tiocnotty = 0x5422,
+    tiocsetd,
+    tiocgetd,
+    tcsbrkp,
+    tiocgsid = 0x5429,
+    tiocvhangup = 0x5437,
 };
 }
 
@@ -61,7 +80,8 @@ std::size_t Tty::receive(const char* data, std::size_t size) noexcept {
     bool readable = false;
     {
         SpinGuard guard{lock_};
-        // A full queue in canonical mode still takes control characters; the discipline drops the rest.
+        // A full queue in canonical mode still takes control characters; the discipline drops the
+        // rest.
         while (taken < size && (discipline_.is_canonical() || !discipline_.is_full()))
             discipline_.input(data[taken++]);
         push_output();
@@ -105,8 +125,12 @@ void Tty::signal(int number) noexcept {
         signal_process_group(foreground_, number);
 }
 
-void Tty::set_output_stopped(bool stopped) noexcept { output_stopped_ = stopped; }
-void Tty::discard_output() noexcept { output_used_ = 0; }
+void Tty::set_output_stopped(bool stopped) noexcept {
+    output_stopped_ = stopped;
+}
+void Tty::discard_output() noexcept {
+    output_used_ = 0;
+}
 
 void Tty::hang_up() noexcept {
     int session = 0;
@@ -144,7 +168,8 @@ void Tty::release(File&) noexcept {
 /// A background process must not use its terminal: it is stopped, or refused when it cannot be.
 Status Tty::check_background(int number, bool only_if_tostop) noexcept {
     const JobControl job = current_job();
-    if (session_ == 0 || job.session != session_ || job.process_group == foreground_ || foreground_ == 0)
+    if (session_ == 0 || job.session != session_ || job.process_group == foreground_ ||
+        foreground_ == 0)
         return {};
     if (only_if_tostop && (discipline_.termios().local & local_flag::tostop) == 0)
         return {};
@@ -198,7 +223,8 @@ Result<std::size_t> Tty::read(File& file, IoBuffer& buffer) noexcept {
         bool line_ended = false;
         {
             SpinGuard guard{lock_};
-            const std::size_t room = buffer.remaining() < sizeof(chunk) ? buffer.remaining() : sizeof(chunk);
+            const std::size_t room =
+                buffer.remaining() < sizeof(chunk) ? buffer.remaining() : sizeof(chunk);
             if (total != 0 && !discipline_.is_canonical() && !discipline_.readable())
                 break;
             count = discipline_.take(chunk, room);
@@ -228,16 +254,17 @@ Result<std::size_t> Tty::write(File& file, IoBuffer& buffer) noexcept {
                 char processed[512];
                 const std::size_t free_space = output_size - output_used_;
                 std::size_t produced = 0;
-                sent += discipline_.process_output(chunk + sent, size - sent, processed,
-                                                   free_space < sizeof(processed) ? free_space : sizeof(processed),
-                                                   produced);
+                sent += discipline_.process_output(
+                    chunk + sent, size - sent, processed,
+                    free_space < sizeof(processed) ? free_space : sizeof(processed), produced);
                 echo(processed, produced);
                 push_output();
             }
             if (sent == size)
                 break;
             if (file.is_nonblocking())
-                return total + sent != 0 ? Result<std::size_t>{total + sent} : Result<std::size_t>{Errno::again};
+                return total + sent != 0 ? Result<std::size_t>{total + sent}
+                                         : Result<std::size_t>{Errno::again};
             auto waited = queue_.waiters.wait_interruptible(
                 [&] { return hung_up_ || output_size - output_used_ >= 2; });
             if (!waited)
@@ -415,10 +442,13 @@ public:
     Result<std::size_t> write(File& file, IoBuffer& buffer, std::uint64_t) noexcept override {
         return of(file).write(file, buffer);
     }
-    Result<std::int64_t> ioctl(File& file, std::uint32_t command, std::uint64_t argument) noexcept override {
+    Result<std::int64_t> ioctl(File& file, std::uint32_t command,
+                               std::uint64_t argument) noexcept override {
         return of(file).ioctl(file, command, argument);
     }
-    std::uint32_t poll(File& file, PollTable* table) noexcept override { return of(file).poll(table); }
+    std::uint32_t poll(File& file, PollTable* table) noexcept override {
+        return of(file).poll(table);
+    }
 
 private:
     static Tty& of(File& file) noexcept { return *static_cast<Tty*>(file.data); }

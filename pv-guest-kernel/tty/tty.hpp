@@ -25,8 +25,8 @@ protected:
     ~TtyDriver() = default;
 };
 
-/// `lock` guards the discipline, the output queue and the job-control fields; it masks events, because
-/// input arrives in event context.
+/// `lock` guards the discipline, the output queue and the job-control fields; it masks events,
+/// because input arrives in event context.
 class Tty final : private DisciplineHost {
 public:
     Tty(TtyDriver& driver, DeviceNumber number) noexcept;

@@ -19,7 +19,8 @@ void Ext2::count(std::int32_t blocks, std::int32_t inodes) noexcept {
 }
 
 /// Sets the first clear bit at or behind `from`, else the first one; nospc if the bitmap is full.
-Result<std::uint32_t> Ext2::take_bit(std::uint32_t bitmap, std::uint32_t from, std::uint32_t limit) noexcept {
+Result<std::uint32_t> Ext2::take_bit(std::uint32_t bitmap, std::uint32_t from,
+                                     std::uint32_t limit) noexcept {
     if (!is_valid_block(bitmap))
         return corrupted("bad bitmap", bitmap);
     auto held = TRY(block(bitmap));
@@ -55,7 +56,8 @@ Result<std::uint32_t> Ext2::allocate_block(std::uint32_t goal) noexcept {
         if (descriptor->free_blocks == 0)
             continue;
         const std::uint32_t base = first_data_block_ + index * blocks_per_group_;
-        const std::uint32_t limit = blocks_count_ - base < blocks_per_group_ ? blocks_count_ - base : blocks_per_group_;
+        const std::uint32_t limit =
+            blocks_count_ - base < blocks_per_group_ ? blocks_count_ - base : blocks_per_group_;
         auto bit = take_bit(descriptor->block_bitmap, i == 0 ? goal - base : 0, limit);
         if (!bit && bit.error() == Errno::nospc)
             continue;
@@ -97,7 +99,8 @@ void Ext2::free_block(std::uint32_t number, bool is_metadata) noexcept {
     count(1, 0);
     if (is_metadata) { // a later owner's data must not be overwritten by what the cache still has
         const std::uint64_t at = std::uint64_t{number} * block_size_;
-        metadata().forget_sectors(at >> page_shift, static_cast<unsigned>((at & page_mask) / 512), block_size_ / 512);
+        metadata().forget_sectors(at >> page_shift, static_cast<unsigned>((at & page_mask) / 512),
+                                  block_size_ / 512);
     }
 }
 
@@ -111,7 +114,8 @@ Result<std::uint32_t> Ext2::allocate_inode(std::uint32_t parent, bool directory)
         for (std::uint32_t i = 0; i < group_count_; ++i) {
             GroupDescriptor* descriptor = nullptr;
             auto held = TRY(group(i, descriptor));
-            const std::uint32_t score = descriptor->free_inodes == 0 ? 0 : descriptor->free_blocks + 1U;
+            const std::uint32_t score =
+                descriptor->free_inodes == 0 ? 0 : descriptor->free_blocks + 1U;
             if (score > best) {
                 best = score;
                 first = i;

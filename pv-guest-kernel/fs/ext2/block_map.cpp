@@ -74,9 +74,10 @@ Result<std::uint32_t> Ext2Inode::map(std::uint64_t block, bool allocate) noexcep
     return at;
 }
 
-/// Frees what lies at or behind file block `keep` in the tree at `slot`, which covers blocks from `first`.
-Status Ext2Inode::free_tree(std::uint32_t& slot, unsigned depth, std::uint64_t first, std::uint64_t keep,
-                            bool& changed) noexcept {
+/// Frees what lies at or behind file block `keep` in the tree at `slot`, which covers blocks from
+/// `first`.
+Status Ext2Inode::free_tree(std::uint32_t& slot, unsigned depth, std::uint64_t first,
+                            std::uint64_t keep, bool& changed) noexcept {
     if (slot == 0)
         return {};
     const std::uint64_t fan_out = fs().block_size() / 4;
@@ -149,14 +150,16 @@ Status Ext2Inode::transfer_pages(Page** pages, std::size_t count, drivers::Block
     const std::size_t block_size = fs().block_size();
     auto send = [&]() -> Status {
         const std::size_t now = std::exchange(used, 0);
-        return now == 0 ? Status{} : block_io::transfer(fs().disk(), op, first_sector, segments, now);
+        return now == 0 ? Status{}
+                        : block_io::transfer(fs().disk(), op, first_sector, segments, now);
     };
     MutexGuard guard{map_lock_};
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint64_t first_block = (pages[i]->index << page_shift) / block_size;
         for (std::size_t at = 0; at < page_size; at += block_size) {
             auto* data = static_cast<std::byte*>(pages[i]->data()) + at;
-            const bool inside = (pages[i]->index << page_shift) + at < size || op == drivers::BlockOp::write;
+            const bool inside =
+                (pages[i]->index << page_shift) + at < size || op == drivers::BlockOp::write;
             const std::uint32_t block = inside ? TRY(map(first_block + at / block_size, false)) : 0;
             if (block == 0) {
                 if (op == drivers::BlockOp::read)

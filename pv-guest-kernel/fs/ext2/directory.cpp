@@ -125,7 +125,8 @@ Status Ext2Inode::remove_entry(std::string_view name) noexcept {
     auto& entry = *found.block.as<DirectoryEntry>(found.offset);
     if (found.previous != found.offset) {
         auto& before = *found.block.as<DirectoryEntry>(found.previous);
-        before.record_length = static_cast<std::uint16_t>(before.record_length + entry.record_length);
+        before.record_length =
+            static_cast<std::uint16_t>(before.record_length + entry.record_length);
     } else {
         entry.inode = 0;
     }
@@ -179,7 +180,8 @@ Status Ext2Inode::read_entries(File& file, DirectorySink& sink) noexcept {
             const auto& entry = *block.as<DirectoryEntry>(offset);
             if (!is_sound(entry, offset, block_size))
                 return fs().corrupted("bad directory entry", number);
-            const std::uint64_t next = file.position - file.position % block_size + offset + entry.record_length;
+            const std::uint64_t next =
+                file.position - file.position % block_size + offset + entry.record_length;
             if (offset >= wanted && entry.inode != 0) {
                 const std::string_view name = name_of(entry);
                 if (!sink.entry(name.data(), name.size(), entry.inode,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// ext2: a mounted file system and its inodes. Metadata lives in the disk's page cache, file contents in one
-// cache per inode.
+// ext2: a mounted file system and its inodes. Metadata lives in the disk's page cache, file
+// contents in one cache per inode.
 #pragma once
 
 #include "../block_node.hpp"
@@ -19,20 +19,24 @@ public:
     Block(Page* page, std::size_t offset, std::size_t size, PageCache* cache) noexcept
         : page_{page}, cache_{cache}, offset_{offset}, size_{size} {}
     Block(Block&& other) noexcept
-        : page_{std::exchange(other.page_, nullptr)}, cache_{other.cache_}, offset_{other.offset_}, size_{other.size_} {}
+        : page_{std::exchange(other.page_, nullptr)}, cache_{other.cache_}, offset_{other.offset_},
+          size_{other.size_} {}
     Block& operator=(Block&&) = delete;
     Block(const Block&) = delete;
     ~Block() {
         if (page_ != nullptr)
             page_->put();
     }
-    [[nodiscard]] std::uint8_t* bytes() const noexcept { return static_cast<std::uint8_t*>(page_->data()) + offset_; }
+    [[nodiscard]] std::uint8_t* bytes() const noexcept {
+        return static_cast<std::uint8_t*>(page_->data()) + offset_;
+    }
     template <typename T>
     [[nodiscard]] T* as(std::size_t at = 0) const noexcept {
         return reinterpret_cast<T*>(bytes() + at);
     }
     void mark_dirty() const noexcept {
-        cache_->mark_sectors_dirty(*page_, static_cast<unsigned>(offset_ / 512), static_cast<unsigned>(size_ / 512));
+        cache_->mark_sectors_dirty(*page_, static_cast<unsigned>(offset_ / 512),
+                                   static_cast<unsigned>(size_ / 512));
     }
 
 private:
@@ -48,13 +52,14 @@ public:
     Ext2Inode(Ext2& fs, std::uint32_t inode_number, const DiskInode& from) noexcept;
 
     Result<Ref<Inode>> lookup(std::string_view name) noexcept override;
-    Result<Ref<Inode>> create(std::string_view name, std::uint32_t file_mode, DeviceNumber node) noexcept override;
+    Result<Ref<Inode>> create(std::string_view name, std::uint32_t file_mode,
+                              DeviceNumber node) noexcept override;
     Result<Ref<Inode>> symlink(std::string_view name, std::string_view target) noexcept override;
     Status link(std::string_view name, Inode& inode) noexcept override;
     Status unlink(std::string_view name, Inode& inode) noexcept override;
     Status remove_directory(std::string_view name, Inode& inode) noexcept override;
-    Status rename(std::string_view name, Inode& moved, Inode& new_directory, std::string_view new_name,
-                  Inode* replaced) noexcept override;
+    Status rename(std::string_view name, Inode& moved, Inode& new_directory,
+                  std::string_view new_name, Inode* replaced) noexcept override;
     Result<std::size_t> read_link(char* out, std::size_t room) noexcept override;
     Status change(const AttributeChange& change) noexcept override;
     FileOps& file_ops() noexcept override;
@@ -88,7 +93,8 @@ private:
     Result<std::uint32_t> map(std::uint64_t block, bool allocate) noexcept;
     Result<std::uint32_t> allocate_block(bool zero) noexcept;
     Status free_blocks(std::uint64_t first_kept_out) noexcept;
-    Status free_tree(std::uint32_t& slot, unsigned depth, std::uint64_t first, std::uint64_t keep, bool& changed) noexcept;
+    Status free_tree(std::uint32_t& slot, unsigned depth, std::uint64_t first, std::uint64_t keep,
+                     bool& changed) noexcept;
 
     Status read_pages(Page** pages, std::size_t count) noexcept override;
     Status write_pages(Page** pages, std::size_t count) noexcept override;
@@ -122,7 +128,8 @@ private:
     PageCache cache_;
 };
 
-/// A mounted file system. `allocation_lock_` guards bitmaps and counts, `inodes_lock_` the inode hash.
+/// A mounted file system. `allocation_lock_` guards bitmaps and counts, `inodes_lock_` the inode
+/// hash.
 class Ext2 final : public Superblock {
 public:
     static Result<Ref<Superblock>> mount(block_node::Opened disk, bool read_only) noexcept;
@@ -167,7 +174,8 @@ private:
     Status load(bool want_read_only) noexcept;
     Result<Block> super(DiskSuperblock*& out) noexcept;
     Result<Block> group(std::uint32_t index, GroupDescriptor*& out) noexcept;
-    Result<std::uint32_t> take_bit(std::uint32_t bitmap, std::uint32_t from, std::uint32_t limit) noexcept;
+    Result<std::uint32_t> take_bit(std::uint32_t bitmap, std::uint32_t from,
+                                   std::uint32_t limit) noexcept;
     void count(std::int32_t blocks, std::int32_t inodes) noexcept;
     Status set_state(bool valid) noexcept;
     Ext2Inode*& bucket(std::uint32_t number) noexcept { return inodes_[number % bucket_count]; }

@@ -19,7 +19,8 @@ public:
         PageCache* cache = file.inode->page_cache();
         return cache == nullptr ? Result<std::size_t>{Errno::isdir} : cache->read(buffer, offset);
     }
-    Result<std::size_t> write(File& file, IoBuffer& buffer, std::uint64_t offset) noexcept override {
+    Result<std::size_t> write(File& file, IoBuffer& buffer,
+                              std::uint64_t offset) noexcept override {
         auto& inode = static_cast<Ext2Inode&>(*file.inode);
         if (inode.superblock.is_read_only())
             return Errno::rofs;
@@ -40,7 +41,9 @@ public:
         MutexGuard guard{file.inode->lock};
         return static_cast<Ext2Inode&>(*file.inode).read_entries(file, sink);
     }
-    Status sync(File& file, bool data_only) noexcept override { return file.inode->sync(data_only); }
+    Status sync(File& file, bool data_only) noexcept override {
+        return file.inode->sync(data_only);
+    }
     Result<Mappable*> mappable(File& file) noexcept override {
         PageCache* cache = file.inode->page_cache();
         return cache == nullptr ? Result<Mappable*>{Errno::nodev} : Result<Mappable*>{cache};
@@ -49,20 +52,26 @@ public:
 };
 Ext2FileOps file_operations;
 
-FileTime from_disk(std::uint32_t seconds) noexcept { return seconds * ns_per_s; }
-std::uint32_t to_disk(FileTime t) noexcept { return static_cast<std::uint32_t>(t / ns_per_s); }
+FileTime from_disk(std::uint32_t seconds) noexcept {
+    return seconds * ns_per_s;
+}
+std::uint32_t to_disk(FileTime t) noexcept {
+    return static_cast<std::uint32_t>(t / ns_per_s);
+}
 
 /// Device numbers in the two encodings that ext2 knows.
 DeviceNumber decode_device(const std::uint32_t (&pointer)[block_pointers]) noexcept {
     if (pointer[0] != 0)
         return make_device(pointer[0] >> 8U & 0xffU, pointer[0] & 0xffU);
-    return make_device(pointer[1] >> 8U & 0xfffU, (pointer[1] & 0xffU) | (pointer[1] >> 12U & 0xfff00U));
+    return make_device(pointer[1] >> 8U & 0xfffU,
+                       (pointer[1] & 0xffU) | (pointer[1] >> 12U & 0xfff00U));
 }
 
 } // namespace
 
 Ext2Inode::Ext2Inode(Ext2& owner, std::uint32_t inode_number, const DiskInode& from) noexcept
-    : Inode{owner}, flags_{from.flags}, generation_{from.generation}, file_acl_{from.file_acl}, cache_{*this, this} {
+    : Inode{owner}, flags_{from.flags},
+      generation_{from.generation}, file_acl_{from.file_acl}, cache_{*this, this} {
     number = inode_number;
     mode = from.mode;
     uid = from.uid | std::uint32_t{from.uid_high} << 16U;
@@ -80,8 +89,12 @@ Ext2Inode::Ext2Inode(Ext2& owner, std::uint32_t inode_number, const DiskInode& f
         device = decode_device(pointer_);
 }
 
-Ext2& Ext2Inode::fs() noexcept { return static_cast<Ext2&>(superblock); }
-FileOps& Ext2Inode::file_ops() noexcept { return file_operations; }
+Ext2& Ext2Inode::fs() noexcept {
+    return static_cast<Ext2&>(superblock);
+}
+FileOps& Ext2Inode::file_ops() noexcept {
+    return file_operations;
+}
 
 void Ext2Inode::touch() noexcept {
     mtime = ctime = wall_ns();
@@ -124,7 +137,8 @@ Status Ext2Inode::change(const AttributeChange& change) noexcept {
         return Errno::rofs;
     if ((change.valid & AttributeChange::set_size) != 0 && change.size != size) {
         const bool shrinks = change.size < size;
-        if (shrinks && change.size % page_size != 0) { // what stays of the last page must be zero on the disk
+        if (shrinks &&
+            change.size % page_size != 0) { // what stays of the last page must be zero on the disk
             Page* last = TRY(cache_.get(change.size / page_size));
             last->put();
         }
@@ -190,8 +204,8 @@ Result<std::size_t> Ext2Inode::read_link(char* out, std::size_t room) noexcept {
     return length;
 }
 
-Result<Ref<Inode>> Ext2Inode::make_child(std::string_view name, std::uint32_t file_mode, DeviceNumber node,
-                                         std::string_view target) noexcept {
+Result<Ref<Inode>> Ext2Inode::make_child(std::string_view name, std::uint32_t file_mode,
+                                         DeviceNumber node, std::string_view target) noexcept {
     if (fs().is_read_only())
         return Errno::rofs;
     const bool is_child_directory = (file_mode & mode::type_mask) == mode::directory;
@@ -237,7 +251,8 @@ Result<Ref<Inode>> Ext2Inode::make_child(std::string_view name, std::uint32_t fi
     return made;
 }
 
-Result<Ref<Inode>> Ext2Inode::create(std::string_view name, std::uint32_t file_mode, DeviceNumber node) noexcept {
+Result<Ref<Inode>> Ext2Inode::create(std::string_view name, std::uint32_t file_mode,
+                                     DeviceNumber node) noexcept {
     return make_child(name, file_mode, node, {});
 }
 Result<Ref<Inode>> Ext2Inode::symlink(std::string_view name, std::string_view target) noexcept {
@@ -277,8 +292,8 @@ Status Ext2Inode::remove_directory(std::string_view name, Inode& inode) noexcept
     return store();
 }
 
-Status Ext2Inode::rename(std::string_view name, Inode& moved, Inode& new_directory, std::string_view new_name,
-                         Inode* replaced) noexcept {
+Status Ext2Inode::rename(std::string_view name, Inode& moved, Inode& new_directory,
+                         std::string_view new_name, Inode* replaced) noexcept {
     if (fs().is_read_only())
         return Errno::rofs;
     auto& to = static_cast<Ext2Inode&>(new_directory);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The second extended file system on disk: superblock, group descriptors, inodes, directory entries.
+// The second extended file system on disk: superblock, group descriptors, inodes, directory
+// entries.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +9,8 @@
 namespace kernel::ext2 {
 
 struct DiskSuperblock {
-    std::uint32_t inodes_count, blocks_count, reserved_blocks, free_blocks, free_inodes, first_data_block;
+    std::uint32_t inodes_count, blocks_count, reserved_blocks, free_blocks, free_inodes,
+        first_data_block;
     std::uint32_t log_block_size, log_fragment_size;
     std::uint32_t blocks_per_group, fragments_per_group, inodes_per_group;
     std::uint32_t mount_time, write_time;
@@ -23,7 +25,8 @@ struct DiskSuperblock {
     char volume_name[16];
     char last_mounted[64];
 };
-static_assert(offsetof(DiskSuperblock, magic) == 56 && offsetof(DiskSuperblock, incompatible) == 96);
+static_assert(offsetof(DiskSuperblock, magic) == 56 &&
+              offsetof(DiskSuperblock, incompatible) == 96);
 
 inline constexpr std::uint16_t super_magic = 0xef53;
 inline constexpr std::uint16_t state_valid = 1;
@@ -34,8 +37,10 @@ inline constexpr std::uint32_t file_type = 0x2, flex_groups = 0x200;
 inline constexpr std::uint32_t supported = file_type | flex_groups;
 } // namespace incompatible
 namespace read_only_compatible {
-inline constexpr std::uint32_t sparse_super = 1, large_file = 2, huge_file = 8, dir_nlink = 0x20, extra_isize = 0x40;
-inline constexpr std::uint32_t supported = sparse_super | large_file | huge_file | dir_nlink | extra_isize;
+inline constexpr std::uint32_t sparse_super = 1, large_file = 2, huge_file = 8, dir_nlink = 0x20,
+                               extra_isize = 0x40;
+inline constexpr std::uint32_t supported =
+    sparse_super | large_file | huge_file | dir_nlink | extra_isize;
 } // namespace read_only_compatible
 
 struct GroupDescriptor {

@@ -11,7 +11,9 @@
 namespace kernel::ext2 {
 
 namespace {
-std::uint32_t now_seconds() noexcept { return static_cast<std::uint32_t>(wall_ns() / ns_per_s); }
+std::uint32_t now_seconds() noexcept {
+    return static_cast<std::uint32_t>(wall_ns() / ns_per_s);
+}
 } // namespace
 
 Result<Block> Ext2::block(std::uint32_t number) noexcept {
@@ -44,7 +46,9 @@ Result<Block> Ext2::group(std::uint32_t index, GroupDescriptor*& out) noexcept {
     return found;
 }
 
-bool Ext2::has_file_types() const noexcept { return (incompatible_ & incompatible::file_type) != 0; }
+bool Ext2::has_file_types() const noexcept {
+    return (incompatible_ & incompatible::file_type) != 0;
+}
 
 Errno Ext2::corrupted(const char* what, std::uint64_t where) noexcept {
     if (!complained_)
@@ -62,15 +66,19 @@ Status Ext2::load(bool want_read_only) noexcept {
     if (sb->magic != super_magic)
         return Errno::inval;
     if (sb->log_block_size > 2) {
-        printk(Level::error, "ext2: block size %u is not supported (1 to 4 KiB)\n", 1024U << sb->log_block_size);
+        printk(Level::error, "ext2: block size %u is not supported (1 to 4 KiB)\n",
+               1024U << sb->log_block_size);
         return Errno::inval;
     }
     incompatible_ = sb->revision == 0 ? 0 : sb->incompatible;
     if (const std::uint32_t unknown = incompatible_ & ~incompatible::supported; unknown != 0) {
-        printk(Level::error, "ext2: features %#x are not supported; make the file system with mke2fs -t ext2\n", unknown);
+        printk(Level::error,
+               "ext2: features %#x are not supported; make the file system with mke2fs -t ext2\n",
+               unknown);
         return Errno::inval;
     }
-    const std::uint32_t unknown = sb->revision == 0 ? 0 : sb->read_only_compatible & ~read_only_compatible::supported;
+    const std::uint32_t unknown =
+        sb->revision == 0 ? 0 : sb->read_only_compatible & ~read_only_compatible::supported;
     if (unknown != 0 && !want_read_only) {
         printk(Level::error, "ext2: features %#x allow reading only; mount with -o ro\n", unknown);
         return Errno::rofs;
@@ -85,12 +93,14 @@ Status Ext2::load(bool want_read_only) noexcept {
     first_inode_ = sb->revision == 0 ? 11 : sb->first_inode;
     was_valid_ = (sb->state & state_valid) != 0;
     const std::uint64_t bytes = std::uint64_t{blocks_count_} * block_size_;
-    const bool sane = blocks_per_group_ != 0 && blocks_per_group_ <= block_size_ * 8 && inodes_per_group_ != 0 &&
-                      inodes_per_group_ <= block_size_ * 8 && inode_size_ >= 128 && inode_size_ <= block_size_ &&
+    const bool sane = blocks_per_group_ != 0 && blocks_per_group_ <= block_size_ * 8 &&
+                      inodes_per_group_ != 0 && inodes_per_group_ <= block_size_ * 8 &&
+                      inode_size_ >= 128 && inode_size_ <= block_size_ &&
                       (inode_size_ & (inode_size_ - 1)) == 0 && first_data_block_ < blocks_count_;
     if (!sane || bytes > disk_.inode->size) {
         printk(Level::error, "ext2: the superblock does not fit the disk (%llu of %llu bytes)\n",
-               static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(disk_.inode->size));
+               static_cast<unsigned long long>(bytes),
+               static_cast<unsigned long long>(disk_.inode->size));
         return Errno::inval;
     }
     group_count_ = (blocks_count_ - first_data_block_ + blocks_per_group_ - 1) / blocks_per_group_;
@@ -127,7 +137,8 @@ Status Ext2::set_state(bool valid) noexcept {
     DiskSuperblock* sb = nullptr;
     auto held = TRY(super(sb));
     const bool good = valid && was_valid_ && !complained_;
-    sb->state = static_cast<std::uint16_t>(good ? sb->state | state_valid : sb->state & ~state_valid);
+    sb->state =
+        static_cast<std::uint16_t>(good ? sb->state | state_valid : sb->state & ~state_valid);
     sb->write_time = now_seconds();
     held.mark_dirty();
     return {};
@@ -196,9 +207,11 @@ FileSystemStatistics Ext2::statistics() noexcept {
     auto held = super(sb);
     if (!held)
         return out;
-    out.blocks = blocks_count_ - first_data_block_ - group_count_ * (2 + inodes_per_group_ * inode_size_ / block_size_);
+    out.blocks = blocks_count_ - first_data_block_ -
+                 group_count_ * (2 + inodes_per_group_ * inode_size_ / block_size_);
     out.blocks_free = sb->free_blocks;
-    out.blocks_available = sb->free_blocks > sb->reserved_blocks ? sb->free_blocks - sb->reserved_blocks : 0;
+    out.blocks_available =
+        sb->free_blocks > sb->reserved_blocks ? sb->free_blocks - sb->reserved_blocks : 0;
     out.files = inodes_count_;
     out.files_free = sb->free_inodes;
     return out;
@@ -291,7 +304,8 @@ namespace {
 class Ext2Type final : public FileSystemType {
 public:
     explicit constexpr Ext2Type(const char* type) noexcept : FileSystemType{type, true} {}
-    Result<Ref<Superblock>> mount(const char* source, std::uint32_t flags, const char*) noexcept override {
+    Result<Ref<Superblock>> mount(const char* source, std::uint32_t flags,
+                                  const char*) noexcept override {
         constexpr std::uint32_t ms_rdonly = 1;
         const bool read_only = (flags & ms_rdonly) != 0;
         return Ext2::mount(TRY(block_node::open(source, read_only)), read_only);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// ext2 on images that mke2fs made and e2fsck judges: every block size, random operations against a model.
+// ext2 on images that mke2fs made and e2fsck judges: every block size, random operations against a
+// model.
 #include "../vfs_operations.hpp"
 #include "host_kernel.hpp"
 
@@ -9,10 +10,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <unistd.h>
 #include <map>
 #include <random>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 using namespace kernel;
@@ -55,7 +56,8 @@ protected:
         host::start();
         image_ = ::testing::TempDir() + "ext2-" + std::to_string(::getpid()) + ".img";
         ASSERT_EQ(run("truncate -s 16M " + image_), 0);
-        ASSERT_EQ(run("mke2fs -q -F -t ext2 -b " + std::to_string(GetParam()) + " -N 2000 " + image_), 0);
+        ASSERT_EQ(
+            run("mke2fs -q -F -t ext2 -b " + std::to_string(GetParam()) + " -N 2000 " + image_), 0);
         disk_ = new MemoryDisk{"vdt", load(image_)};
         ASSERT_TRUE(drivers::BlockRegistry::add(*disk_));
         if (!vfs::lookup("/mnt")) {
@@ -74,9 +76,12 @@ protected:
         std::remove(image_.c_str());
         delete disk_;
     }
-    static int run(const std::string& command) { return std::system((command + " >/dev/null 2>&1").c_str()); }
+    static int run(const std::string& command) {
+        return std::system((command + " >/dev/null 2>&1").c_str());
+    }
     void check_image() {
-        std::ofstream{image_, std::ios::binary}.write(disk_->data.data(), static_cast<std::streamsize>(disk_->data.size()));
+        std::ofstream{image_, std::ios::binary}.write(
+            disk_->data.data(), static_cast<std::streamsize>(disk_->data.size()));
         const int status = run("e2fsck -fn " + image_);
         EXPECT_EQ(status, 0);
         if (status != 0)
@@ -105,10 +110,13 @@ protected:
             return "size " + std::to_string(is.size()) + " not " + std::to_string(should.size());
         for (std::size_t i = 0; i < is.size(); ++i)
             if (is[i] != should[i])
-                return "byte " + std::to_string(i) + " is " + std::to_string(is[i]) + " not " + std::to_string(should[i]);
+                return "byte " + std::to_string(i) + " is " + std::to_string(is[i]) + " not " +
+                       std::to_string(should[i]);
         return "";
     }
-    std::uint64_t free_blocks() { return vfs::lookup("/mnt")->mount->superblock->statistics().blocks_free; }
+    std::uint64_t free_blocks() {
+        return vfs::lookup("/mnt")->mount->superblock->statistics().blocks_free;
+    }
 
     std::string image_;
     MemoryDisk* disk_{};
@@ -139,7 +147,8 @@ TEST_P(Ext2Test, IndirectBlocksOfEveryDepth) {
     const std::uint64_t before = free_blocks();
     const auto block = static_cast<std::uint64_t>(GetParam());
     const std::uint64_t fan = block / 4;
-    const std::uint64_t places[] = {0, 11 * block, 12 * block, (12 + fan) * block, (12 + fan + fan * fan) * block + 5};
+    const std::uint64_t places[] = {0, 11 * block, 12 * block, (12 + fan) * block,
+                                    (12 + fan + fan * fan) * block + 5};
     for (const std::uint64_t place : places)
         ASSERT_EQ(write_at("/mnt/sparse", "mark", place), Errno::ok);
     auto file = vfs::open("/mnt/sparse", open_flag::rdonly);
@@ -164,7 +173,9 @@ TEST_P(Ext2Test, DirectoriesGrowAndShrink) {
         ASSERT_EQ(write_at("/mnt/d/file-with-a-long-name-" + std::to_string(i), "x", 0), Errno::ok);
     EXPECT_EQ(vfs::remove("/mnt/d", nullptr, true).error(), Errno::notempty);
     for (int i = 0; i < 700; ++i)
-        ASSERT_TRUE(vfs::remove("/mnt/d/file-with-a-long-name-" + std::to_string(i), nullptr, false)) << i;
+        ASSERT_TRUE(
+            vfs::remove("/mnt/d/file-with-a-long-name-" + std::to_string(i), nullptr, false))
+            << i;
     ASSERT_TRUE(vfs::remove("/mnt/d", nullptr, true));
 }
 
@@ -275,7 +286,9 @@ INSTANTIATE_TEST_SUITE_P(BlockSizes, Ext2Test, ::testing::Values(1024, 2048, 409
 TEST(Ext2Refusal, UnknownFeaturesAndDamage) {
     host::start();
     const std::string image = ::testing::TempDir() + "ext4-" + std::to_string(::getpid()) + ".img";
-    auto run = [](const std::string& command) { return std::system((command + " >/dev/null 2>&1").c_str()); };
+    auto run = [](const std::string& command) {
+        return std::system((command + " >/dev/null 2>&1").c_str());
+    };
     ASSERT_EQ(run("truncate -s 8M " + image), 0);
     ASSERT_EQ(run("mke2fs -q -F -t ext4 " + image), 0);
     if (!vfs::lookup("/mnt")) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Host stand-ins for memory, locks, time and processes. One thread: whoever would sleep fails the test.
+// Host stand-ins for memory, locks, time and processes. One thread: whoever would sleep fails the
+// test.
 #include "host_kernel.hpp"
 #include "../block_node.hpp"
 #include "../char_device.hpp"
@@ -82,25 +83,41 @@ void start() {
     context()->umask = 022;
     table() = *std::move(files);
 }
-std::size_t pages_in_use() { return page_count; }
-void fail_allocations_after(int count) { allocations_left = count; }
-int taken_signal() { return std::exchange(last_signal, 0); }
-void set_wall_clock(std::uint64_t ns) { wall = ns; }
+std::size_t pages_in_use() {
+    return page_count;
+}
+void fail_allocations_after(int count) {
+    allocations_left = count;
+}
+int taken_signal() {
+    return std::exchange(last_signal, 0);
+}
+void set_wall_clock(std::uint64_t ns) {
+    wall = ns;
+}
 
 } // namespace host
 
 namespace kernel {
 
-void* kmalloc(std::size_t size) noexcept { return may_allocate() ? std::malloc(size) : nullptr; }
-void* kzalloc(std::size_t size) noexcept { return may_allocate() ? std::calloc(1, size) : nullptr; }
+void* kmalloc(std::size_t size) noexcept {
+    return may_allocate() ? std::malloc(size) : nullptr;
+}
+void* kzalloc(std::size_t size) noexcept {
+    return may_allocate() ? std::calloc(1, size) : nullptr;
+}
 void* krealloc(void* block, std::size_t size) noexcept {
     return may_allocate() ? std::realloc(block, size) : nullptr;
 }
-void kfree(void* block) noexcept { std::free(block); }
+void kfree(void* block) noexcept {
+    std::free(block);
+}
 void* alloc_pages(unsigned order) noexcept {
     return may_allocate() ? std::aligned_alloc(page_size, page_size << order) : nullptr;
 }
-void free_pages(void* pages, unsigned) noexcept { std::free(pages); }
+void free_pages(void* pages, unsigned) noexcept {
+    std::free(pages);
+}
 
 Page* alloc_page(PageUse use) noexcept {
     if (!may_allocate())
@@ -131,21 +148,31 @@ void Page::put() noexcept {
     --page_count;
     delete this;
 }
-void* Page::data() noexcept { return data_map()[this]; }
-Page* page_of(const void* address) noexcept { return page_map()[address]; }
+void* Page::data() noexcept {
+    return data_map()[this];
+}
+Page* page_of(const void* address) noexcept {
+    return page_map()[address];
+}
 MachineFrame virt_to_mfn(const void* address) noexcept {
     return MachineFrame{reinterpret_cast<std::uintptr_t>(address) >> page_shift};
 }
-MemoryInfo memory_info() noexcept { return {1U << 20U, 1U << 19U, 0, 0}; }
+MemoryInfo memory_info() noexcept {
+    return {1U << 20U, 1U << 19U, 0, 0};
+}
 void register_reclaimer(Reclaimer) noexcept {}
 
 EventGuard::EventGuard() noexcept : was_masked_{false} {}
-EventGuard::~EventGuard() { (void)was_masked_; }
+EventGuard::~EventGuard() {
+    (void)was_masked_;
+}
 void Spinlock::lock() noexcept {
     if (held_.exchange(1, cero::Order::acquire) != 0)
         panic("spinlock taken twice");
 }
-void Spinlock::unlock() noexcept { held_.store(0, cero::Order::release); }
+void Spinlock::unlock() noexcept {
+    held_.store(0, cero::Order::release);
+}
 void Mutex::lock() noexcept {
     if (owner_ != nullptr)
         panic("mutex taken twice");
@@ -157,22 +184,32 @@ bool Mutex::try_lock() noexcept {
     lock();
     return true;
 }
-void Mutex::unlock() noexcept { owner_ = nullptr; }
+void Mutex::unlock() noexcept {
+    owner_ = nullptr;
+}
 void WaitQueue::prepare(Waiter&, bool) noexcept {}
 void WaitQueue::finish(Waiter&) noexcept {}
-void WaitQueue::sleep() noexcept { panic("would sleep"); }
+void WaitQueue::sleep() noexcept {
+    panic("would sleep");
+}
 bool WaitQueue::sleep_until(Nanoseconds deadline) noexcept {
     if (deadline == no_deadline)
         panic("would sleep for ever");
     monotonic = deadline;
     return false;
 }
-bool WaitQueue::interrupted() noexcept { return false; }
+bool WaitQueue::interrupted() noexcept {
+    return false;
+}
 void WaitQueue::wake_all() noexcept {}
 void WaitQueue::wake_one() noexcept {}
 
-Nanoseconds monotonic_ns() noexcept { return monotonic; }
-Nanoseconds wall_ns() noexcept { return wall; }
+Nanoseconds monotonic_ns() noexcept {
+    return monotonic;
+}
+Nanoseconds wall_ns() noexcept {
+    return wall;
+}
 
 Status copy_from_user(void* to, UserAddress from, std::size_t size) noexcept {
     if (from < page_size)
@@ -207,18 +244,40 @@ void panic(const char* format, ...) {
     va_end(arguments);
     std::abort();
 }
-std::size_t read_log(std::uint64_t&, char*, std::size_t) noexcept { return 0; }
+std::size_t read_log(std::uint64_t&, char*, std::size_t) noexcept {
+    return 0;
+}
 
-FsContext& current_fs() noexcept { return *context(); }
-FdTable& current_files() noexcept { return *table(); }
-const Credentials& current_credentials() noexcept { return credentials; }
-JobControl current_job() noexcept { return {1, 1, 1, true}; }
-bool current_blocks_signal(int) noexcept { return false; }
-void signal_process_group(int, int signal) noexcept { last_signal = signal; }
-void signal_process(int, int signal) noexcept { last_signal = signal; }
-void signal_current(int signal) noexcept { last_signal = signal; }
-bool process_group_in_session(int, int) noexcept { return true; }
-bool process_group_is_orphaned(int) noexcept { return false; }
+FsContext& current_fs() noexcept {
+    return *context();
+}
+FdTable& current_files() noexcept {
+    return *table();
+}
+const Credentials& current_credentials() noexcept {
+    return credentials;
+}
+JobControl current_job() noexcept {
+    return {1, 1, 1, true};
+}
+bool current_blocks_signal(int) noexcept {
+    return false;
+}
+void signal_process_group(int, int signal) noexcept {
+    last_signal = signal;
+}
+void signal_process(int, int signal) noexcept {
+    last_signal = signal;
+}
+void signal_current(int signal) noexcept {
+    last_signal = signal;
+}
+bool process_group_in_session(int, int) noexcept {
+    return true;
+}
+bool process_group_is_orphaned(int) noexcept {
+    return false;
+}
 void set_temporary_signal_mask(std::uint64_t) noexcept {}
 
 } // namespace kernel

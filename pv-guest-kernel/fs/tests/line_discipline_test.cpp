@@ -52,7 +52,9 @@ TEST_F(DisciplineTest, GivesWholeLines) {
 }
 
 TEST_F(DisciplineTest, Edits) {
-    type("abx\x7f" "c d\x17" "e\n");
+    type("abx\x7f"
+         "c d\x17"
+         "e\n");
     EXPECT_EQ(take(), "abc e\n");
     type("junk\x15ok\n");
     EXPECT_EQ(take(), "ok\n");

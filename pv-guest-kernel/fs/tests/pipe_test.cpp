@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Pipes, record locks, epoll and descriptor tables.
-#include "host_kernel.hpp"
 #include "../file_locks.hpp"
 #include "../pipe.hpp"
 #include "../wait_table.hpp"
+#include "host_kernel.hpp"
 
 #include <gtest/gtest.h>
 
@@ -35,7 +35,8 @@ TEST_F(PipeTest, CarriesBytesInOrder) {
     std::string sent;
     std::string received;
     for (int i = 0; i < 200; ++i) {
-        const std::string part(static_cast<std::size_t>(i * 7 % 1000), static_cast<char>('a' + i % 26));
+        const std::string part(static_cast<std::size_t>(i * 7 % 1000),
+                               static_cast<char>('a' + i % 26));
         ASSERT_EQ(*write(*ends->writer, part), part.size());
         sent += part;
         received += read(*ends->reader, 997);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // VFS on tmpfs: names, links, renames, mounts, directories, contents.
-#include "host_kernel.hpp"
 #include "../vfs_operations.hpp"
+#include "host_kernel.hpp"
 
 #include <gtest/gtest.h>
 
@@ -44,7 +44,8 @@ protected:
         return found ? Errno::ok : found.error();
     }
     struct Names final : DirectorySink {
-        bool entry(const char* name, std::size_t length, std::uint64_t, std::uint8_t, std::uint64_t) noexcept override {
+        bool entry(const char* name, std::size_t length, std::uint64_t, std::uint8_t,
+                   std::uint64_t) noexcept override {
             if (list.size() == limit)
                 return false;
             list.emplace_back(name, length);
@@ -252,11 +253,12 @@ TEST_F(VfsTest, EveryAllocationMayFail) {
     }
 }
 
-std::string cpio_member(const std::string& name, unsigned mode, const std::string& body, unsigned inode = 1,
-                        unsigned links = 1) {
+std::string cpio_member(const std::string& name, unsigned mode, const std::string& body,
+                        unsigned inode = 1, unsigned links = 1) {
     char header[111];
-    std::snprintf(header, sizeof(header), "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", inode, mode, 0U,
-                  0U, links, 0U, static_cast<unsigned>(body.size()), 0U, 0U, 5U, 1U,
+    std::snprintf(header, sizeof(header),
+                  "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", inode, mode, 0U, 0U,
+                  links, 0U, static_cast<unsigned>(body.size()), 0U, 0U, 5U, 1U,
                   static_cast<unsigned>(name.size() + 1), 0U);
     std::string out = header + name + '\0';
     out.resize((out.size() + 3) / 4 * 4);
@@ -267,10 +269,13 @@ std::string cpio_member(const std::string& name, unsigned mode, const std::strin
 
 TEST_F(VfsTest, UnpacksInitramfs) {
     const std::string at = ".";
-    std::string archive = cpio_member(at + "/bin", 040755, "") + cpio_member(at + "/bin/sh", 0100755, "program", 7, 2) +
-                          cpio_member(at + "/bin/ls", 0100755, "", 7, 2) + cpio_member(at + "/lnk", 0120777, "bin/sh") +
+    std::string archive = cpio_member(at + "/bin", 040755, "") +
+                          cpio_member(at + "/bin/sh", 0100755, "program", 7, 2) +
+                          cpio_member(at + "/bin/ls", 0100755, "", 7, 2) +
+                          cpio_member(at + "/lnk", 0120777, "bin/sh") +
                           cpio_member(at + "/con", 020600, "") + cpio_member("TRAILER!!!", 0, "");
-    archive += std::string(512, 0) + cpio_member(at + "/second", 0100644, "2") + cpio_member("TRAILER!!!", 0, "");
+    archive += std::string(512, 0) + cpio_member(at + "/second", 0100644, "2") +
+               cpio_member("TRAILER!!!", 0, "");
     ASSERT_TRUE(vfs::unpack_initramfs(archive.data(), archive.size()));
     EXPECT_EQ(read("lnk"), "program");
     EXPECT_EQ(read("bin/ls"), "program");
@@ -281,8 +286,13 @@ TEST_F(VfsTest, UnpacksInitramfs) {
 }
 
 TEST_F(VfsTest, RefusesBadArchives) {
-    EXPECT_EQ(vfs::unpack_initramfs("\x1f\x8b garbage that is long enough to be looked at by the unpacker................"
-                                    "..................................................", 128).error(), Errno::inval);
+    EXPECT_EQ(
+        vfs::unpack_initramfs(
+            "\x1f\x8b garbage that is long enough to be looked at by the unpacker................"
+            "..................................................",
+            128)
+            .error(),
+        Errno::inval);
     std::string cut = cpio_member("f", 0100644, std::string(100, 'x'));
     EXPECT_EQ(vfs::unpack_initramfs(cut.data(), cut.size() - 50).error(), Errno::io);
 }

@@ -10,9 +10,11 @@
 namespace kernel {
 
 /// `name` may hold slashes ("xen/privcmd"); it is copied. `context` becomes File::data before
-/// ops.open(). The node exists in every devfs, mounted now or later, with permissions `permissions`.
-Status register_char_device(const char* name, std::uint32_t major, std::uint32_t minor, FileOps& ops,
-                            void* context = nullptr, std::uint32_t permissions = 0600) noexcept;
+/// ops.open(). The node exists in every devfs, mounted now or later, with permissions
+/// `permissions`.
+Status register_char_device(const char* name, std::uint32_t major, std::uint32_t minor,
+                            FileOps& ops, void* context = nullptr,
+                            std::uint32_t permissions = 0600) noexcept;
 Status unregister_char_device(std::uint32_t major, std::uint32_t minor) noexcept;
 
 /// Disks need no call: what drivers add to drivers::BlockRegistry appears as /dev/<name> by itself.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Open files: IoBuffer (where data goes), FileOps (behaviour), File (one open), FdTable (a process' numbers).
+// Open files: IoBuffer (where data goes), FileOps (behaviour), File (one open), FdTable (a process'
+// numbers).
 #pragma once
 
 #include <kernel/poll.hpp>
@@ -77,8 +78,8 @@ public:
     void truncate(std::size_t size) noexcept;
     void advance(std::size_t size) noexcept;
 
-    /// Copies min(size, remaining()) bytes into the buffer; yields the count. A fault after the first
-    /// byte ends the copy early; on the first byte it is Errno::fault.
+    /// Copies min(size, remaining()) bytes into the buffer; yields the count. A fault after the
+    /// first byte ends the copy early; on the first byte it is Errno::fault.
     Result<std::size_t> put(const void* source, std::size_t size) noexcept;
     /// Copies min(size, remaining()) bytes out of the buffer.
     Result<std::size_t> get(void* destination, std::size_t size) noexcept;
@@ -100,8 +101,8 @@ class File;
 /// Receives directory entries. Returns false when it is full; the entry is then offered again.
 class DirectorySink {
 public:
-    virtual bool entry(const char* name, std::size_t length, std::uint64_t inode,
-                       std::uint8_t type, std::uint64_t next_position) noexcept = 0;
+    virtual bool entry(const char* name, std::size_t length, std::uint64_t inode, std::uint8_t type,
+                       std::uint64_t next_position) noexcept = 0;
 
 protected:
     ~DirectorySink() = default;
@@ -137,7 +138,8 @@ public:
     virtual Status allocate(File&, int /*mode*/, std::uint64_t, std::uint64_t) noexcept {
         return Errno::opnotsupp;
     }
-    /// What mmap of the file maps (see kernel/mapping.hpp): the page cache of a file, or a device's own.
+    /// What mmap of the file maps (see kernel/mapping.hpp): the page cache of a file, or a device's
+    /// own.
     virtual Result<Mappable*> mappable(File&) noexcept { return Errno::nodev; }
     /// True when read and write use and move File::position.
     [[nodiscard]] virtual bool is_seekable(const File&) const noexcept { return false; }
@@ -173,12 +175,19 @@ public:
     static Result<Ref<File>> create_anonymous(FileOps& ops, const char* label, void* data,
                                               std::uint32_t flags) noexcept;
 
-    [[nodiscard]] bool can_read() const noexcept { return (flags & 3) != open_flag::wronly && !is_path(); }
-    [[nodiscard]] bool can_write() const noexcept { return (flags & 3) != open_flag::rdonly && !is_path(); }
-    [[nodiscard]] bool is_nonblocking() const noexcept { return (flags & open_flag::nonblock) != 0; }
+    [[nodiscard]] bool can_read() const noexcept {
+        return (flags & 3) != open_flag::wronly && !is_path();
+    }
+    [[nodiscard]] bool can_write() const noexcept {
+        return (flags & 3) != open_flag::rdonly && !is_path();
+    }
+    [[nodiscard]] bool is_nonblocking() const noexcept {
+        return (flags & open_flag::nonblock) != 0;
+    }
     [[nodiscard]] bool is_path() const noexcept { return (flags & open_flag::path) != 0; }
 
-    /// Convenience for kernel callers: position, permission and O_APPEND handled as by read(2)/write(2).
+    /// Convenience for kernel callers: position, permission and O_APPEND handled as by
+    /// read(2)/write(2).
     Result<std::size_t> read(IoBuffer& buffer) noexcept;
     Result<std::size_t> write(IoBuffer& buffer) noexcept;
     /// Whole or partial read at `offset` into kernel memory (exec, loaders).
@@ -190,10 +199,10 @@ public:
     std::uint32_t flags;
     std::uint64_t position{};
     Mutex position_lock;
-    void* data{};          ///< of the ops
-    const char* label{};   ///< for files without a name
-    int async_owner{};    ///< F_SETOWN
-    void* epoll_items{};  ///< interests of epoll files in this one
+    void* data{};        ///< of the ops
+    const char* label{}; ///< for files without a name
+    int async_owner{};   ///< F_SETOWN
+    void* epoll_items{}; ///< interests of epoll files in this one
 
 private:
     File(FileOps& operations, Path place, Ref<Inode> node, std::uint32_t open_flags) noexcept;

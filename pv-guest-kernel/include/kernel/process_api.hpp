@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What files, terminals and procfs ask of the process layer. Implemented in pv-guest-kernel/process.
+// What files, terminals and procfs ask of the process layer. Implemented in
+// pv-guest-kernel/process.
 #pragma once
 
 #include <kernel/file.hpp>
@@ -27,8 +28,8 @@ void signal_current(int signal) noexcept;
 [[nodiscard]] bool process_group_in_session(int process_group, int session) noexcept;
 [[nodiscard]] bool process_group_is_orphaned(int process_group) noexcept;
 
-/// ppoll and friends: blocks `mask` instead of the thread's own mask until this system call has returned
-/// (a handler that a signal runs meanwhile sees the own mask restored behind it).
+/// ppoll and friends: blocks `mask` instead of the thread's own mask until this system call has
+/// returned (a handler that a signal runs meanwhile sees the own mask restored behind it).
 void set_temporary_signal_mask(std::uint64_t mask) noexcept;
 
 /// signalfd: takes one pending signal of the set off the current process; 0 if there is none.
@@ -69,7 +70,8 @@ struct ProcessInfo {
 [[nodiscard]] Ref<FsContext> process_fs(int pid) noexcept;
 [[nodiscard]] Ref<File> process_executable(int pid) noexcept;
 /// Reads another process' memory; the count may be short.
-Result<std::size_t> read_process_memory(int pid, UserAddress from, void* to, std::size_t size) noexcept;
+Result<std::size_t> read_process_memory(int pid, UserAddress from, void* to,
+                                        std::size_t size) noexcept;
 
 /// One line of /proc/<pid>/maps.
 struct MapsEntry {
@@ -99,7 +101,8 @@ inline constexpr char kernel_release[] = "6.1.0-cero";
 
 /// The session leader is gone: its terminal is hung up. Implemented by the tty layer.
 void release_controlling_terminal(int session) noexcept;
-/// Device number and foreground group of the session's terminal (for /proc/<pid>/stat); 0 and -1 if none.
+/// Device number and foreground group of the session's terminal (for /proc/<pid>/stat); 0 and -1 if
+/// none.
 struct TerminalInfo {
     DeviceNumber device;
     int foreground_group;

@@ -42,8 +42,8 @@ public:
     constexpr Ref(std::nullptr_t) noexcept {} // NOLINT(google-explicit-constructor)
     Ref(Ref&& other) noexcept : object_{std::exchange(other.object_, nullptr)} {}
     template <typename U>
-        requires std::is_convertible_v<U*, T*>
-    Ref(Ref<U>&& other) noexcept : object_{other.into_raw()} {} // NOLINT(google-explicit-constructor)
+    requires std::is_convertible_v<U*, T*> Ref(Ref<U>&& other)
+    noexcept : object_{other.into_raw()} {} // NOLINT(google-explicit-constructor)
     Ref(const Ref&) = delete;
     Ref& operator=(const Ref&) = delete;
     Ref& operator=(Ref&& other) noexcept {

@@ -8,6 +8,7 @@ namespace kernel::net {
 
 /// Starts TCP/IP, the loopback interface and the network thread. Call once.
 cero::Status start() noexcept;
-/// Devices need no call: what drivers add to drivers::NetRegistry becomes an interface of that name.
+/// Devices need no call: what drivers add to drivers::NetRegistry becomes an interface of that
+/// name.
 
 } // namespace kernel::net

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The virtual file system: Inode, Dentry, Superblock, Mount, path walk, and a process' view of them.
+// The virtual file system: Inode, Dentry, Superblock, Mount, path walk, and a process' view of
+// them.
 #pragma once
 
 #include <kernel/file.hpp>
@@ -51,7 +52,14 @@ using FileTime = std::uint64_t;
 
 /// Change of attributes; only those named in `valid` are set.
 struct AttributeChange {
-    enum : std::uint32_t { set_mode = 1, set_uid = 2, set_gid = 4, set_size = 8, set_atime = 16, set_mtime = 32 };
+    enum : std::uint32_t {
+        set_mode = 1,
+        set_uid = 2,
+        set_gid = 4,
+        set_size = 8,
+        set_atime = 16,
+        set_mtime = 32
+    };
     std::uint32_t valid{};
     std::uint32_t mode{};
     std::uint32_t uid{};
@@ -90,9 +98,9 @@ public:
     FileTime mtime{};
     FileTime ctime{};
     Mutex lock;
-    void* fifo{};             ///< pipe behind an open FIFO
-    void* bound_socket{};     ///< listening AF_UNIX socket
-    void* advisory_locks{};   ///< POSIX and flock records
+    void* fifo{};           ///< pipe behind an open FIFO
+    void* bound_socket{};   ///< listening AF_UNIX socket
+    void* advisory_locks{}; ///< POSIX and flock records
 
     [[nodiscard]] std::uint32_t type() const noexcept { return mode & mode::type_mask; }
     [[nodiscard]] bool is_directory() const noexcept { return type() == mode::directory; }
@@ -100,7 +108,8 @@ public:
     [[nodiscard]] bool is_symlink() const noexcept { return type() == mode::symlink; }
 
     virtual Result<Ref<Inode>> lookup(std::string_view) noexcept { return Errno::notdir; }
-    virtual Result<Ref<Inode>> create(std::string_view, std::uint32_t /*mode*/, DeviceNumber) noexcept {
+    virtual Result<Ref<Inode>> create(std::string_view, std::uint32_t /*mode*/,
+                                      DeviceNumber) noexcept {
         return Errno::perm;
     }
     virtual Result<Ref<Inode>> symlink(std::string_view, std::string_view /*target*/) noexcept {
@@ -110,12 +119,15 @@ public:
     /// Removes an entry; for a directory entry the VFS has checked nothing but the type.
     virtual Status unlink(std::string_view, Inode&) noexcept { return Errno::perm; }
     virtual Status remove_directory(std::string_view, Inode&) noexcept { return Errno::perm; }
-    /// Moves `name` (inode `moved`) to `new_name` in `new_directory`, replacing `replaced` if not null.
+    /// Moves `name` (inode `moved`) to `new_name` in `new_directory`, replacing `replaced` if not
+    /// null.
     virtual Status rename(std::string_view, Inode& /*moved*/, Inode& /*new_directory*/,
                           std::string_view, Inode* /*replaced*/) noexcept {
         return Errno::perm;
     }
-    virtual Result<std::size_t> read_link(char* /*out*/, std::size_t) noexcept { return Errno::inval; }
+    virtual Result<std::size_t> read_link(char* /*out*/, std::size_t) noexcept {
+        return Errno::inval;
+    }
     /// A link that names a place directly (/proc/self/fd/3). Errno::inval: use read_link().
     virtual Result<Path> follow_magic() noexcept { return Errno::inval; }
     virtual Status change(const AttributeChange&) noexcept;
@@ -168,7 +180,8 @@ public:
     FileSystemType* next{};
 
 protected:
-    constexpr FileSystemType(const char* type, bool device) noexcept : name{type}, needs_device{device} {}
+    constexpr FileSystemType(const char* type, bool device) noexcept
+        : name{type}, needs_device{device} {}
     ~FileSystemType() = default;
 };
 void register_file_system(FileSystemType& type) noexcept;
@@ -208,7 +221,8 @@ public:
 /// One attachment of a file system in the tree.
 class Mount final : public RefCounted {
 public:
-    static Result<Ref<Mount>> create(Ref<Superblock> sb, const char* source, std::uint32_t flags) noexcept;
+    static Result<Ref<Mount>> create(Ref<Superblock> sb, const char* source,
+                                     std::uint32_t flags) noexcept;
 
     Ref<Superblock> superblock;
     Ref<Dentry> root;
@@ -272,7 +286,8 @@ Result<Ref<FsContext>> root_context() noexcept;
 /// Unpacks a newc archive (not compressed, or with several archives concatenated) into "/".
 Status unpack_initramfs(const void* data, std::size_t size) noexcept;
 
-Result<Path> lookup(std::string_view path, const Path* at = nullptr, LookupFlags flags = {}) noexcept;
+Result<Path> lookup(std::string_view path, const Path* at = nullptr,
+                    LookupFlags flags = {}) noexcept;
 Result<Ref<File>> open(std::string_view path, std::uint32_t flags, std::uint32_t mode = 0,
                        const Path* at = nullptr) noexcept;
 /// Opens for exec: regular, executable by the caller.
@@ -280,7 +295,8 @@ Result<Ref<File>> open_executable(std::string_view path, const Path* at = nullpt
 Status make_directory(std::string_view path, std::uint32_t mode, const Path* at = nullptr) noexcept;
 Status make_node(std::string_view path, std::uint32_t mode, DeviceNumber device,
                  const Path* at = nullptr) noexcept;
-Status make_symlink(std::string_view target, std::string_view path, const Path* at = nullptr) noexcept;
+Status make_symlink(std::string_view target, std::string_view path,
+                    const Path* at = nullptr) noexcept;
 Status mount(const char* source, std::string_view target, const char* type, std::uint32_t flags,
              const char* options) noexcept;
 Status unmount(std::string_view target, std::uint32_t flags) noexcept;

@@ -9,8 +9,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-struct netif *cero_net_route(const ip4_addr_t *source, const ip4_addr_t *destination);
-const ip4_addr_t *cero_net_gateway(struct netif *netif, const ip4_addr_t *destination);
+struct netif* cero_net_route(const ip4_addr_t* source, const ip4_addr_t* destination);
+const ip4_addr_t* cero_net_gateway(struct netif* netif, const ip4_addr_t* destination);
 #ifdef __cplusplus
 }
 #endif

@@ -25,9 +25,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-void *cero_net_malloc(__SIZE_TYPE__ size);
-void *cero_net_calloc(__SIZE_TYPE__ count, __SIZE_TYPE__ size);
-void cero_net_free(void *block);
+void* cero_net_malloc(__SIZE_TYPE__ size);
+void* cero_net_calloc(__SIZE_TYPE__ count, __SIZE_TYPE__ size);
+void cero_net_free(void* block);
 #ifdef __cplusplus
 }
 #endif
@@ -66,8 +66,8 @@ void cero_net_free(void *block);
 #define IP_SOF_BROADCAST 0
 #define IP_SOF_BROADCAST_RECV 0
 
-/* Checksums of received packets are checked before lwIP sees them, unless the sender's side vouches for them;
- * those of sent packets are set per interface. */
+/* Checksums of received packets are checked before lwIP sees them, unless the sender's side vouches
+ * for them; those of sent packets are set per interface. */
 #define LWIP_CHECKSUM_CTRL_PER_NETIF 1
 #define CHECKSUM_CHECK_TCP 0
 #define CHECKSUM_CHECK_UDP 0
@@ -97,6 +97,7 @@ void cero_net_free(void *block);
 #ifdef __cplusplus
 extern "C"
 #endif
-unsigned int cero_net_random(void);
+    unsigned int
+    cero_net_random(void);
 
 #endif

@@ -27,8 +27,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-uint16_t cero_net_checksum(const void *data, int length);
-__attribute__((noreturn)) void cero_net_assert(const char *what, const char *file, int line);
+uint16_t cero_net_checksum(const void* data, int length);
+__attribute__((noreturn)) void cero_net_assert(const char* what, const char* file, int line);
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// sysfs, as far as programs look into it: /sys/block, /sys/class/{net,block,tty}, /sys/hypervisor,
+// /sys/kernel.
+#include "sysfs.hpp"
+#include "block_node.hpp"
+#include "generated.hpp"
+#include <kernel/initcall.hpp>
+
+namespace kernel::sysfs {
+
+namespace {
+
+using generated::directory_mode;
+using generated::DynamicChild;
+using generated::file_mode;
+using generated::Key;
+using generated::Node;
+
+unsigned long long ull(std::uint64_t value) noexcept {
+    return value;
+}
+
+bool block_of(Key key, block_node::Info& info) noexcept {
+    return block_node::at(key.item, info);
+}
+
+void generate_size(Text& out, Key key) noexcept {
+    block_node::Info info;
+    if (block_of(key, info))
+        out.format("%llu\n", ull(info.sectors));
+}
+void generate_ro(Text& out, Key key) noexcept {
+    block_node::Info info;
+    if (block_of(key, info))
+        out.format("%d\n", info.read_only ? 1 : 0);
+}
+void generate_dev(Text& out, Key key) noexcept {
+    block_node::Info info;
+    if (block_of(key, info))
+        out.format("%u:%u\n", device_major(info.number), device_minor(info.number));
+}
+void generate_removable(Text& out, Key) noexcept {
+    out.append("0\n");
+}
+
+constexpr Node size_node{.name = "size", .mode = file_mode, .generate = generate_size};
+constexpr Node ro_node{.name = "ro", .mode = file_mode, .generate = generate_ro};
+constexpr Node dev_node{.name = "dev", .mode = file_mode, .generate = generate_dev};
+constexpr Node removable_node{
+    .name = "removable", .mode = file_mode, .generate = generate_removable};
+constexpr const Node* disk_children[] = {&size_node, &ro_node, &dev_node, &removable_node};
+constexpr Node disk_directory{
+    .name = "disk", .mode = directory_mode, .children = disk_children, .child_count = 4};
+
+bool next_disk(Key, std::uint64_t& cookie, DynamicChild& child) noexcept {
+    block_node::Info info;
+    if (!block_node::at(cookie, info))
+        return false;
+    copy_text(child.name, info.name);
+    child.node = &disk_directory;
+    child.key = {0, cookie};
+    ++cookie;
+    return true;
+}
+
+ClassEntries network_entries{};
+bool next_interface(Key key, std::uint64_t& cookie, DynamicChild& child) noexcept {
+    return network_entries != nullptr && network_entries(key, cookie, child);
+}
+
+void generate_type(Text& out, Key) noexcept {
+    out.append("xen\n");
+}
+void generate_version_major(Text& out, Key) noexcept {
+    out.append("4\n");
+}
+void generate_version_minor(Text& out, Key) noexcept {
+    out.append("17\n");
+}
+void generate_uuid(Text& out, Key) noexcept {
+    out.append("00000000-0000-0000-0000-000000000000\n");
+}
+
+constexpr Node type_node{.name = "type", .mode = file_mode, .generate = generate_type};
+constexpr Node major_node{.name = "major", .mode = file_mode, .generate = generate_version_major};
+constexpr Node minor_node{.name = "minor", .mode = file_mode, .generate = generate_version_minor};
+constexpr const Node* version_children[] = {&major_node, &minor_node};
+constexpr Node version_node{
+    .name = "version", .mode = directory_mode, .children = version_children, .child_count = 2};
+constexpr Node uuid_node{.name = "uuid", .mode = file_mode, .generate = generate_uuid};
+constexpr const Node* hypervisor_children[] = {&type_node, &version_node, &uuid_node};
+constexpr Node hypervisor{.name = "hypervisor",
+                          .mode = directory_mode,
+                          .children = hypervisor_children,
+                          .child_count = 3};
+
+constexpr Node block{.name = "block", .mode = directory_mode, .next = next_disk};
+constexpr Node class_net{.name = "net", .mode = directory_mode, .next = next_interface};
+constexpr Node class_tty{.name = "tty", .mode = directory_mode};
+constexpr const Node* class_children[] = {&block, &class_net, &class_tty};
+constexpr Node class_directory{
+    .name = "class", .mode = directory_mode, .children = class_children, .child_count = 3};
+constexpr Node kernel_directory{.name = "kernel", .mode = directory_mode};
+constexpr Node devices{.name = "devices", .mode = directory_mode};
+constexpr const Node* root_children[] = {&block, &class_directory, &devices, &hypervisor,
+                                         &kernel_directory};
+constexpr Node root{
+    .name = "", .mode = directory_mode, .children = root_children, .child_count = 5};
+
+void register_sysfs() {
+    static generated::Type type{"sysfs", 0x62656572, root};
+    register_file_system(type);
+}
+CERO_INITCALL(subsys, register_sysfs);
+
+} // namespace
+
+void set_network_entries(ClassEntries entries) noexcept {
+    network_entries = entries;
+}
+
+} // namespace kernel::sysfs
