@@ -45,13 +45,6 @@ Status eoi(Vcpu& current, std::uint64_t argument) {
     return {};
 }
 
-/// Checked, then forgotten: ports follow the domain's rights, whatever its processes ask.
-Status set_iobitmap(std::uint64_t argument) {
-    constexpr std::uint32_t all_ports = 0x10000;
-    const auto op = TRY(GuestPtr<cero_physdev_set_iobitmap>{argument}.read());
-    return op.nr_ports <= all_ports ? Errno::ok : Errno::inval;
-}
-
 Status irq_status(Vcpu& current, std::uint64_t argument) {
     auto op = TRY(GuestPtr<cero_physdev_irq_status_query>{argument}.read());
     const Subject it = TRY(subject(current, op.irq));
