@@ -123,7 +123,7 @@ void send_signal(Process& process, const SignalInfo& info) noexcept {
     EventGuard guard;
     std::uint64_t blocked_everywhere = ~std::uint64_t{0};
     for (Thread& thread : process.threads)
-        blocked_everywhere &= thread.blocked;
+        blocked_everywhere &= thread.blocked | thread.awaited;
     if (!accept(process, info.signal, blocked_everywhere))
         return;
     process.pending.add(info);
@@ -145,7 +145,7 @@ void send_signal(Process& process, const SignalInfo& info) noexcept {
 
 void send_signal(Thread& thread, const SignalInfo& info) noexcept {
     EventGuard guard;
-    if (thread.process == nullptr || !accept(*thread.process, info.signal, thread.blocked))
+    if (thread.process == nullptr || !accept(*thread.process, info.signal, thread.blocked | thread.awaited))
         return;
     thread.pending.add(info);
     update_signal_check(thread);

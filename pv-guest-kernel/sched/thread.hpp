@@ -99,6 +99,7 @@ struct Thread {
     // Signals. Changed with events masked.
     std::uint64_t blocked{};
     std::uint64_t saved_blocked{}; ///< to restore after sigsuspend and friends
+    std::uint64_t awaited{}; ///< set of rt_sigtimedwait: unblocked to wake, kept as if blocked
     bool restore_blocked{};
     PendingSignals pending;
     SignalStack signal_stack;

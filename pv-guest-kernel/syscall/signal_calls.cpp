@@ -196,6 +196,7 @@ Result<std::int64_t> sys_rt_sigtimedwait(UserAddress in, UserAddress out, UserAd
     // The wanted signals must wake this thread although they are blocked.
     Thread& self = *current();
     const std::uint64_t blocked = self.blocked;
+    self.awaited = set;
     set_blocked(self, blocked & ~set);
     SignalInfo info;
     bool taken = false;
@@ -208,6 +209,7 @@ Result<std::int64_t> sys_rt_sigtimedwait(UserAddress in, UserAddress out, UserAd
     const Status waited = nobody.wait_until_interruptible(deadline, take);
     if (!taken)
         take();
+    self.awaited = 0;
     set_blocked(self, blocked);
     if (!taken)
         return waited.error() == Errno::timedout ? Errno::again : Errno::intr;
