@@ -22,6 +22,11 @@ class Ended(Exception):
     """The machine ended while something was waited for."""
 
 
+def plain(data):
+    """Output as the program wrote it: without the carriage returns that terminals and serial lines add."""
+    return re.sub(rb"\r+\n", b"\n", data).replace(b"\r", b"")
+
+
 class Console:
     """One QEMU process with its serial console on pipes. Use as a context manager: it never outlives the block."""
 
@@ -135,7 +140,7 @@ class Console:
         self.buffer = b""
         self.send(f"echo {first}''{last}; {command}\necho {last}''{first}$?.\n" if "\n" in command else
                   f"echo {first}''{last}; {command}; echo {last}''{first}$?.\n")
-        self.expect(f"{first}{last}\r?\n", timeout)
+        self.expect(f"{first}{last}\r*\n", timeout)
         end = f"{last}{first}(\\d+)\\.\r*\n"
         longest = len(last + first) + 8
         given = 0
@@ -144,14 +149,14 @@ class Console:
             nonlocal given
             safe = max(len(self.buffer) - longest, given)
             if on_output and safe > given and not re.search(end.encode(), self.buffer):
-                on_output(self.buffer[given:safe].replace(b"\r\n", b"\n"))
+                on_output(plain(self.buffer[given:safe]))
                 given = safe
 
         pass_on()
         match = self.expect(end, timeout, pass_on)
         if on_output and len(self.before) > given:
-            on_output(self.before[given:].replace(b"\r\n", b"\n"))
-        output = self.before.replace(b"\r\n", b"\n").decode(errors="replace")
+            on_output(plain(self.before[given:]))
+        output = plain(self.before).decode(errors="replace")
         return int(match.group(1)), output
 
     def put_file(self, path, data, timeout=30):
