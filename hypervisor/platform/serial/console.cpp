@@ -30,7 +30,7 @@ void start_console_input() noexcept {
             trigger = acpi.overrides[n].level ? arch::Trigger::level : arch::Trigger::edge;
             polarity = acpi.overrides[n].low ? arch::Polarity::low : arch::Polarity::high;
         }
-    const auto irq = arch::route_gsi(gsi, trigger, polarity, &on_interrupt, 0);
+    const auto irq = arch::route_own_gsi(gsi, trigger, polarity, &on_interrupt);
     if (irq)
         arch::irq_unmask(*irq);
 }

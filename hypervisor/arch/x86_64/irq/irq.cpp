@@ -19,6 +19,7 @@ struct Line {
     Trigger trigger;
     Polarity polarity;
     bool masked;
+    bool is_own; ///< of a device that the hypervisor drives
     std::uint32_t gsi;
     CpuId cpu;
     IrqHandler handler;
@@ -60,8 +61,9 @@ std::uint32_t gsi_count() noexcept {
     return ioapic::gsi_count();
 }
 
-Result<Irq> route_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHandler handler,
-                      std::uint32_t cookie) noexcept {
+namespace {
+Result<Irq> route(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHandler handler,
+                  std::uint32_t cookie, bool is_own) noexcept {
     if (!ioapic::has_pin(gsi))
         return Errno::nodev;
     const LockGuard guard{line_lock};
@@ -69,11 +71,23 @@ Result<Irq> route_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity, Irq
     for (Line& candidate : lines)
         if (candidate.kind == Kind::pin && candidate.gsi == gsi)
             line = &candidate;
+    if (line != nullptr && line->is_own)
+        return Errno::busy;
     if (line == nullptr && (line = free_line()) == nullptr)
         return Errno::nospc;
-    *line = {Kind::pin, trigger, polarity, true, gsi, CpuId{0}, handler, cookie, {}};
+    *line = {Kind::pin, trigger, polarity, true, is_own, gsi, CpuId{0}, handler, cookie, {}};
     apply(*line);
     return irq_of(*line);
+}
+} // namespace
+
+Result<Irq> route_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHandler handler,
+                      std::uint32_t cookie) noexcept {
+    return route(gsi, trigger, polarity, handler, cookie, false);
+}
+Result<Irq> route_own_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity,
+                          IrqHandler handler) noexcept {
+    return route(gsi, trigger, polarity, handler, 0, true);
 }
 
 Result<Irq> allocate_msi(PciAddress address, std::uint32_t entry, std::uint64_t table,
@@ -83,7 +97,7 @@ Result<Irq> allocate_msi(PciAddress address, std::uint32_t entry, std::uint64_t 
     Line* line = free_line();
     if (line == nullptr)
         return Errno::nospc;
-    *line = {Kind::message, Trigger::edge, Polarity::high, false, 0,
+    *line = {Kind::message, Trigger::edge, Polarity::high, false, false, 0,
              CpuId{0},      handler,       cookie,         target};
     apply(*line);
     return irq_of(*line);
