@@ -116,30 +116,48 @@ std::int64_t finish_hypercall(Vcpu& vcpu, std::uint64_t number, std::int64_t res
     return result;
 }
 
-Status multicall(Vcpu& current, std::uint64_t address, std::uint64_t count) {
-    if (current.in_multicall)
-        return Errno::inval;
-    const GuestPtr<cero_multicall_entry> entries{address};
-    for (std::uint64_t n = 0; n < count; ++n) {
-        const GuestPtr<cero_multicall_entry> at = entries.at(n);
-        cero_multicall_entry entry = TRY(at.read());
-        current.in_multicall = true;
-        current.continuation_count = 0;
+namespace {
+
+constexpr std::uint64_t multicall_chunk = 8;
+
+/// Executes entries until one has to be continued; returns how many are done.
+std::uint64_t execute(Vcpu& current, cero_multicall_entry* entries, std::uint64_t count) {
+    current.in_multicall = true;
+    std::uint64_t done = 0;
+    for (; done < count; ++done) {
+        cero_multicall_entry& entry = entries[done];
+        entry.result = -static_cast<std::int64_t>(Errno::nosys);
         if (entry.op < CERO_HYPERCALL_COUNT && entry.op != CERO_HYPERCALL_iret)
             entry.result = hypercall_table[entry.op](entry.args[0], entry.args[1], entry.args[2],
                                                      entry.args[3], entry.args[4]);
-        else
-            entry.result = -static_cast<std::int64_t>(Errno::nosys);
-        current.in_multicall = false;
-        if (entry.result == hypercall_restart) {
+        if (entry.result == hypercall_restart) [[unlikely]] {
             for (unsigned word = 0; word < current.continuation_count; ++word)
                 entry.args[word] = current.continuation[word];
-            TRY(at.write(entry));
-            return hypercall_continue(current, at.address().raw(), count - n);
+            break;
         }
-        TRY(at.field<std::int64_t>(offsetof(cero_multicall_entry, result)).write(entry.result));
-        if (n + 1 < count && arch::preemption_point())
-            return hypercall_continue(current, entries.at(n + 1).address().raw(), count - n - 1);
+    }
+    current.in_multicall = false;
+    return done;
+}
+
+} // namespace
+
+Status multicall(Vcpu& current, std::uint64_t address, std::uint64_t count) {
+    if (current.in_multicall)
+        return Errno::inval;
+    GuestPtr<cero_multicall_entry> at{address};
+    cero_multicall_entry entries[multicall_chunk];
+    while (count != 0) {
+        const std::uint64_t now = count < multicall_chunk ? count : multicall_chunk;
+        const GuestSpan<cero_multicall_entry> span{at, now};
+        TRY(span.read_many(0, entries, now));
+        const std::uint64_t done = execute(current, entries, now);
+        // An entry to be continued goes back with the arguments that it stopped at.
+        TRY(span.write_many(0, entries, done < now ? done + 1 : done));
+        at = at.at(done);
+        count -= done;
+        if (done < now || (count != 0 && arch::preemption_point()))
+            return hypercall_continue(current, at.address().raw(), count);
     }
     return {};
 }

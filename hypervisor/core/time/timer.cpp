@@ -77,6 +77,13 @@ void TimerQueue::remove(Timer& timer) noexcept {
     timer.armed_.store(false, Order::release);
 }
 
+bool TimerQueue::postpone(Timer& timer, Nanoseconds deadline) noexcept {
+    if (timer.child_ != nullptr || deadline < timer.deadline_)
+        return false;
+    timer.deadline_ = deadline;
+    return true;
+}
+
 Timer* TimerQueue::pop_due(Nanoseconds now) noexcept {
     Timer* due = root_;
     if (due == nullptr || due->deadline_ > now)
@@ -107,12 +114,17 @@ void disarm(Timer& timer) {
 
 void set_timer(Timer& timer, Nanoseconds deadline) {
     LockGuard own{timer.lock()};
-    if (timer.is_armed())
-        disarm(timer);
     const CpuId cpu = arch::this_cpu_id();
     TimerQueue& queue = queue_of(cpu);
+    if (timer.is_armed() && timer.cpu() != cpu)
+        disarm(timer);
     LockGuard guard{queue.lock};
-    queue.insert(timer, deadline, cpu);
+    if (!timer.is_armed())
+        queue.insert(timer, deadline, cpu);
+    else if (!queue.postpone(timer, deadline)) {
+        queue.remove(timer);
+        queue.insert(timer, deadline, cpu);
+    }
     if (queue.programmed.raw() == 0 || deadline < queue.programmed) {
         queue.programmed = deadline;
         arch::set_timer_deadline(deadline);

@@ -49,6 +49,8 @@ public:
     /// Precondition of insert: not armed; of remove: armed in this queue.
     void insert(Timer& timer, Nanoseconds deadline, CpuId cpu) noexcept;
     void remove(Timer& timer) noexcept;
+    /// Moves an armed timer to a later time where that leaves the heap as it is; else false.
+    [[nodiscard]] bool postpone(Timer& timer, Nanoseconds deadline) noexcept;
     /// Takes the first timer off if it is due.
     [[nodiscard]] Timer* pop_due(Nanoseconds now) noexcept;
 

@@ -103,13 +103,13 @@ TEST_F(Dispatch, MulticallRunsAllAndStoresResults) {
     EXPECT_FALSE(vcpu().in_multicall);
 }
 
-TEST_F(Dispatch, MulticallIsPreemptedBetweenEntries) {
-    cero_multicall_entry entries[5]{};
+TEST_F(Dispatch, MulticallIsPreemptedBetweenChunks) {
+    cero_multicall_entry entries[36]{};
     for (auto& entry : entries)
         entry.op = CERO_HYPERCALL_xen_version;
     host::state().preempt_every = 1;
     std::uint64_t first = at(entries);
-    std::uint64_t count = 5;
+    std::uint64_t count = 36;
     unsigned rounds = 0;
     for (;;) {
         vcpu().arch.regs.rdi = first;

@@ -27,14 +27,19 @@ copy_guest_bytes:
         addq    $8, %rdi
         decq    %rcx
         jnz     0b
-2:      movl    %edx, %ecx
-        andl    $7, %ecx
+2:      testl   $4, %edx
+        jz      8f
+6:      movl    (%rsi), %eax
+7:      movl    %eax, (%rdi)
+        addq    $4, %rsi
+        addq    $4, %rdi
+8:      andl    $3, %edx
         jz      5f
 3:      movb    (%rsi), %al
 4:      movb    %al, (%rdi)
         incq    %rsi
         incq    %rdi
-        decl    %ecx
+        decl    %edx
         jnz     3b
 5:      GUEST_ACCESS 1
         xorl    %eax, %eax
@@ -47,6 +52,8 @@ copy_faulted:
         MAY_FAULT 1b, copy_faulted
         MAY_FAULT 3b, copy_faulted
         MAY_FAULT 4b, copy_faulted
+        MAY_FAULT 6b, copy_faulted
+        MAY_FAULT 7b, copy_faulted
 
 /* Large copies. uint64_t copy_guest_block(void* to, const void* from, uint64_t bytes) */
         .globl  copy_guest_block
