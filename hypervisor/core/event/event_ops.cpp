@@ -367,13 +367,12 @@ Status close_all(Domain& domain) {
 
 namespace cero {
 
-Status event_channel_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
+namespace {
+
+/// Everything but the two operations that guests use all the time.
+[[gnu::noinline]] Status set_up(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
     using namespace event;
     switch (command) {
-    case CERO_EVTCHNOP_send:
-        return send(current, GuestPtr<cero_evtchn_send>{argument});
-    case CERO_EVTCHNOP_unmask:
-        return unmask_op(current, GuestPtr<cero_evtchn_unmask>{argument});
     case CERO_EVTCHNOP_bind_interdomain:
         return bind_interdomain(current, GuestPtr<cero_evtchn_bind_interdomain>{argument});
     case CERO_EVTCHNOP_bind_virq:
@@ -398,6 +397,16 @@ Status event_channel_op(Vcpu& current, std::uint32_t command, std::uint64_t argu
     default:
         return Errno::nosys; // the FIFO operations: guests then use the 2-level ABI
     }
+}
+
+} // namespace
+
+Status event_channel_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
+    if (command == CERO_EVTCHNOP_send)
+        return event::send(current, GuestPtr<cero_evtchn_send>{argument});
+    if (command == CERO_EVTCHNOP_unmask)
+        return event::unmask_op(current, GuestPtr<cero_evtchn_unmask>{argument});
+    return set_up(current, command, argument);
 }
 
 } // namespace cero
