@@ -436,6 +436,7 @@ private:
                        static_cast<unsigned long long>(geometry.sectors / 2048), other_id(),
                        geometry.read_only ? ", read-only" : "");
         scan_partitions(*disk_);
+        settled();
         return {};
     }
 

@@ -456,6 +456,7 @@ private:
         takes.tso6 = takes.scatter_gather && other_number("feature-gso-tcpv6", 0) != 0;
         registered_ = NetRegistry::add(*interface_).has_value();
         interface_->go_live(takes);
+        settled();
     }
     void drop_interface() {
         if (interface_ == nullptr)

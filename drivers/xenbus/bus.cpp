@@ -44,10 +44,9 @@ public:
     /// True when the first enumeration is over and every front found by it is connected or has
     /// failed.
     [[nodiscard]] bool is_settled() const noexcept { return enumerated_ && waiting_ == 0; }
-    void state_written(State state) noexcept {
-        if (waiting_ != 0 &&
-            (state == State::connected || state == State::closing || state == State::closed))
-            --waiting_;
+    /// A front found at boot is usable, or never will be.
+    void device_settled() noexcept {
+        --waiting_;
         settled_.wake_all();
     }
     [[nodiscard]] End end() const noexcept { return end_; }
@@ -158,8 +157,10 @@ private:
         device->type_ = &type;
         device->bus_ = this;
         devices_.push_back(*device);
-        if (front && !enumerated_)
+        if (front && !enumerated_) {
             ++waiting_;
+            device->awaited_ = true;
+        }
         const Status started = device->start();
         if (!started) {
             if (device->state() != State::closing) // else start() has said why itself
@@ -177,6 +178,7 @@ private:
     void remove_device(Device& device) {
         kernel::printk(kernel::Level::debug, "xenbus: %s is gone\n", device.own());
         remove_watch(device.watch_);
+        device.settled();
         device.stop();
         devices_.remove(device);
         delete &device;
@@ -246,8 +248,15 @@ Status Device::set_state(State state) {
         return {};
     TRY(write_format(own_key("state"), no_transaction, "%u", static_cast<unsigned>(state)));
     state_ = state;
-    bus_->state_written(state);
+    if (state == State::closing || state == State::closed)
+        settled();
     return {};
+}
+
+void Device::settled() noexcept {
+    if (awaited_)
+        bus_->device_settled();
+    awaited_ = false;
 }
 
 void Device::fail(Errno error, const char* what) {

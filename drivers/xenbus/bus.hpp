@@ -64,6 +64,8 @@ protected:
 
     /// Writes our state key, unless it has the value already.
     Status set_state(State state);
+    /// A front end is usable now: the boot waits for this. Closing and failing settle it too.
+    void settled() noexcept;
     /// Reports to log and store, and goes to Closing.
     void fail(Errno error, const char* what);
 
@@ -88,6 +90,7 @@ private:
     Watch watch_{};
     const struct DriverType* type_{};
     Bus* bus_{};
+    bool awaited_{};
     cero::ListLink link_{};
 };
 
