@@ -205,7 +205,7 @@ Range payload_of(const ImageSource& source, const std::string& path) {
 bool MemorySource::read(std::uint64_t offset, std::span<std::uint8_t> out) const {
     if (offset > bytes_.size() || out.size() > bytes_.size() - offset)
         return false;
-    std::memcpy(out.data(), bytes_.data() + offset, out.size());
+    std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
     return true;
 }
 

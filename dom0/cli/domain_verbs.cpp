@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <map>
 
 namespace cero::cli {
 
@@ -52,6 +53,15 @@ bool wait_for_domains(control::StoreClient& store, double seconds, Condition is_
             return false;
         const auto left = static_cast<int>((deadline - now) / 1'000'000) + 1;
         (void)store.wait(std::min(left, poll_ms));
+    }
+}
+
+bool is_running(toolstack::Machine& machine, const std::string& name) {
+    try {
+        const auto info = machine.control.domain(toolstack::find_domain(machine, name));
+        return info && (info->flags & CERO_DOMINF_paused) == 0;
+    } catch (const Error&) {
+        return false;
     }
 }
 
@@ -138,14 +148,17 @@ int shutdown_verb(Session& session, const std::string& verb, Arguments arguments
     if (domains.empty() && !all)
         throw Error{ExitCode::usage, fmt::format("{}: name a domain, or give -a", verb)};
     const bool is_reboot = verb == "reboot";
+    std::map<cero_domid, std::string> domain_names;
+    for (const cero_domid domain : domains)
+        domain_names[domain] = toolstack::name_of(machine.store, domain);
     for (const cero_domid domain : domains)
         toolstack::request_shutdown(machine, domain, is_reboot ? "reboot" : "poweroff");
     if (!wait)
         return 0;
     const auto is_over = [&](cero_domid domain) {
         const auto info = machine.control.domain(domain);
-        if (!info)
-            return true;
+        if (!info) // a reboot is over when the next domain of the name runs
+            return !is_reboot || is_running(machine, domain_names[domain]);
         if ((info->flags & CERO_DOMINF_shutdown) == 0)
             return false;
         const auto config = toolstack::saved_config(domain);
