@@ -193,6 +193,8 @@ Result<std::size_t> sys_sendfile(int out, int in, UserAddress offset, std::size_
     auto from = TRY(io_file_of(in));
     if (!from->can_read() || !to->can_write())
         return Errno::badf;
+    if (!from->ops->is_seekable(*from)) // a terminal's or pipe's end of file must reach the program
+        return Errno::inval;
     std::uint64_t position = 0;
     if (offset != 0)
         position = TRY(read_user<std::uint64_t>(offset));

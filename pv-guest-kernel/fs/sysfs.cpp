@@ -68,6 +68,8 @@ bool next_interface(Key key, std::uint64_t& cookie, DynamicChild& child) noexcep
     return network_entries != nullptr && network_entries(key, cookie, child);
 }
 
+/// What cttyhack asks for: the terminal behind /dev/console.
+void generate_active(Text& out, Key) noexcept { out.append("hvc0\n"); }
 void generate_type(Text& out, Key) noexcept {
     out.append("xen\n");
 }
@@ -96,7 +98,13 @@ constexpr Node hypervisor{.name = "hypervisor",
 
 constexpr Node block{.name = "block", .mode = directory_mode, .next = next_disk};
 constexpr Node class_net{.name = "net", .mode = directory_mode, .next = next_interface};
-constexpr Node class_tty{.name = "tty", .mode = directory_mode};
+constexpr Node active_node{.name = "active", .mode = file_mode, .generate = generate_active};
+constexpr const Node* console_children[] = {&active_node};
+constexpr Node console_directory{
+    .name = "console", .mode = directory_mode, .children = console_children, .child_count = 1};
+constexpr const Node* tty_children[] = {&console_directory};
+constexpr Node class_tty{
+    .name = "tty", .mode = directory_mode, .children = tty_children, .child_count = 1};
 constexpr const Node* class_children[] = {&block, &class_net, &class_tty};
 constexpr Node class_directory{
     .name = "class", .mode = directory_mode, .children = class_children, .child_count = 3};
