@@ -76,5 +76,7 @@ void service_remote_requests() noexcept;
 void relax() noexcept;
 /// Idle: sti; hlt; cli, unless a softirq waits already.
 void halt_until_interrupt() noexcept;
+/// Idle: lets pending interrupts in for an instant, between two pieces of background work.
+void take_interrupts() noexcept;
 
 } // namespace cero::arch

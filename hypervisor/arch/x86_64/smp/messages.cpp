@@ -132,6 +132,9 @@ void halt_until_interrupt() noexcept {
     if (this_cpu().softirqs.load(Order::seq_cst) == 0)
         __asm__ volatile("sti; hlt; cli" : : : "memory");
 }
+void take_interrupts() noexcept {
+    __asm__ volatile("sti; nop; cli" : : : "memory");
+}
 
 void stop_other_cpus() noexcept {
     const CpuMask rest = others(CpuMask::all());

@@ -70,7 +70,9 @@ bool work_once(PerCpu& cpu) noexcept {
     }
     Vcpu& vcpu = *cpu.current;
     if (vcpu.is_idle) {
-        if (!core::idle_work())
+        if (core::idle_work())
+            take_interrupts(); // there may be much of it: whoever waits for one comes first
+        else
             halt_until_interrupt();
         return true;
     }
