@@ -101,6 +101,11 @@ public:
     static constexpr std::uint64_t writable_key(DomainSlot owner) noexcept {
         return (owner_bits(owner) | allocated | type_bits(FrameType::writable)) >> type_shift;
     }
+    /// What the bits from `allocated` up are in an allocated frame of `owner`.
+    static constexpr unsigned allocated_shift = 53;
+    static constexpr std::uint64_t readable_key(DomainSlot owner) noexcept {
+        return (owner_bits(owner) | allocated) >> allocated_shift;
+    }
     [[nodiscard]] constexpr FrameWord with(std::uint64_t bits) const noexcept {
         return FrameWord{raw_ | bits};
     }

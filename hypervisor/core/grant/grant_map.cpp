@@ -205,26 +205,29 @@ Code replace_one(PageContext& context, const cero_gnttab_unmap_and_replace& op,
     return code;
 }
 
-/// Reads, executes and answers requests in order. `execute(op)` yields the status of one.
-template <typename Op, typename Execute, typename AfterChunk>
+/// Reads, executes and answers requests in order. `execute(op)` yields the status of one; what lies
+/// behind `answer_from` in the request is written back.
+template <typename Op, std::size_t answer_from, typename Execute, typename AfterChunk>
 Status for_each_request(std::uint64_t array, std::uint64_t count, std::uint64_t& done,
                         Execute&& execute, AfterChunk&& after_chunk) noexcept {
     const GuestPtr<Op> first{array};
     while (done < count) {
         const std::uint64_t end = count - done < chunk ? count : done + chunk;
-        for (; done < end; ++done) {
-            Result<Op> op = first.at(done).read();
-            if (!op) {
-                after_chunk();
-                return op.error();
-            }
-            op->status = execute(*op);
-            if (const Status written = first.at(done).write(*op); !written) {
-                after_chunk();
-                return written.error();
-            }
+        bool readable = true;
+        for (; done < end && readable; ++done) {
+            Op op;
+            const GuestVirt place = first.at(done).address();
+            readable = arch::copy_from_guest(&op, place, sizeof op);
+            if (!readable)
+                break;
+            op.status = execute(op);
+            readable = arch::copy_to_guest(place + answer_from,
+                                           reinterpret_cast<const char*>(&op) + answer_from,
+                                           sizeof op - answer_from);
         }
         after_chunk();
+        if (!readable)
+            return Errno::fault;
         if (done < count && arch::preemption_point())
             return Errno::restart;
     }
@@ -236,16 +239,22 @@ Status for_each_request(std::uint64_t array, std::uint64_t count, std::uint64_t&
 Status map(Vcpu& current, std::uint64_t array, std::uint64_t count, std::uint64_t& done) noexcept {
     PageContext context{current, *current.domain, current.domain->slot};
     DomainCache domains;
-    return for_each_request<cero_gnttab_map_grant_ref>(
-        array, count, done, [&](auto& op) { return map_one(context, domains, op); },
-        [&] { context.settle(); });
+    return for_each_request<cero_gnttab_map_grant_ref, offsetof(cero_gnttab_map_grant_ref, dom)>(
+        array, count, done,
+        [&](auto& op) {
+            const Code code = map_one(context, domains, op);
+            context.settle(); // before the answer goes through the guest's mappings
+            return code;
+        },
+        [] {});
 }
 
 Status unmap(Vcpu& current, std::uint64_t array, std::uint64_t count,
              std::uint64_t& done) noexcept {
     PageContext context{current, *current.domain, current.domain->slot};
     FinishedBatch finished;
-    return for_each_request<cero_gnttab_unmap_grant_ref>(
+    return for_each_request<cero_gnttab_unmap_grant_ref,
+                            offsetof(cero_gnttab_unmap_grant_ref, handle)>(
         array, count, done, [&](auto& op) { return unmap_one(context, op, finished); },
         [&] { finished.complete(*current.domain); });
 }
@@ -254,7 +263,8 @@ Status unmap_and_replace(Vcpu& current, std::uint64_t array, std::uint64_t count
                          std::uint64_t& done) noexcept {
     PageContext context{current, *current.domain, current.domain->slot};
     FinishedBatch finished;
-    return for_each_request<cero_gnttab_unmap_and_replace>(
+    return for_each_request<cero_gnttab_unmap_and_replace,
+                            offsetof(cero_gnttab_unmap_and_replace, handle)>(
         array, count, done, [&](auto& op) { return replace_one(context, op, finished); },
         [&] { finished.complete(*current.domain); });
 }

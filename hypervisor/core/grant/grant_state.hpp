@@ -6,6 +6,8 @@
 #include <core/frame/frame_table.hpp>
 #include <core/grant/grant_table.hpp>
 
+#include <new>
+
 namespace cero::grant {
 
 /// CERO_GNTST_*, as an operation reports it.
@@ -27,6 +29,8 @@ inline constexpr unsigned active_order = 1;
 inline constexpr std::uint32_t max_pins = 1u << 16;
 
 /// One mapping that a domain holds; it has references of its own on the frame besides the entry's.
+/// Whoever exchanges `flags` for 0 owns the record; the table's lock guards only the list of free
+/// ones.
 struct Mapping {
     std::uint32_t ref; ///< next free handle while the record is free
     std::uint32_t frame;
@@ -88,29 +92,21 @@ Status copy(Vcpu& current, std::uint64_t array, std::uint64_t count, std::uint64
 class DomainCache {
 public:
     Domain* find(DomainId id) noexcept {
-        if (domain_ != nullptr && id == id_)
-            return domain_;
-        drop();
-        DomainRef found = find_domain(id);
-        if (!found || found->is_dying() || found->grants == nullptr)
-            return nullptr;
-        DomainRef::acquire(*found);
+        if (domain_ && id == id_) [[likely]]
+            return domain_.get();
+        domain_.~DomainRef();
+        ::new (&domain_) DomainRef{find_domain(id)};
         id_ = id;
-        return domain_ = found.get();
+        if (domain_ && (domain_->is_dying() || domain_->grants == nullptr)) {
+            domain_.~DomainRef();
+            ::new (&domain_) DomainRef{};
+        }
+        return domain_.get();
     }
-    DomainCache() noexcept = default;
-    DomainCache(const DomainCache&) = delete;
-    DomainCache& operator=(const DomainCache&) = delete;
-    ~DomainCache() { drop(); }
 
 private:
-    void drop() noexcept {
-        if (domain_ != nullptr)
-            DomainRef::release(*domain_);
-        domain_ = nullptr;
-    }
     DomainId id_{};
-    Domain* domain_{};
+    DomainRef domain_;
 };
 
 } // namespace cero::grant

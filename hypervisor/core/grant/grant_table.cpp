@@ -89,7 +89,9 @@ bool grow_maptrack(GrantTable& table) noexcept {
     if (!frame)
         return false;
     const std::uint32_t first = table.maptrack_pages * mappings_per_page;
-    table.maptrack[table.maptrack_pages++] = static_cast<std::uint32_t>(frame->raw());
+    table.maptrack[table.maptrack_pages] = static_cast<std::uint32_t>(frame->raw());
+    // The record array is read without the lock.
+    __atomic_store_n(&table.maptrack_pages, table.maptrack_pages + 1, __ATOMIC_RELEASE);
     for (std::uint32_t n = mappings_per_page; n-- > 0;) {
         mapping_at(table, first + n).ref = table.free_handle;
         table.free_handle = first + n;
@@ -150,39 +152,40 @@ void unpin(Domain& granter, GrantRef ref, Access access) noexcept {
 std::uint32_t take_handle(Domain& domain) noexcept {
     GrantTable& table = *domain.grants;
     LockGuard guard{table.lock};
-    if (table.free_handle == no_handle && !grow_maptrack(table))
+    if (table.free_handle == no_handle && !grow_maptrack(table)) [[unlikely]]
         return no_handle;
     const std::uint32_t handle = table.free_handle;
     table.free_handle = mapping_at(table, handle).ref;
+    ++table.live_mappings;
     return handle;
 }
 
 void give_handle(Domain& domain, std::uint32_t handle) noexcept {
     GrantTable& table = *domain.grants;
     LockGuard guard{table.lock};
-    mapping_at(table, handle) = Mapping{table.free_handle, 0, 0, 0, 0};
+    mapping_at(table, handle).ref = table.free_handle;
     table.free_handle = handle;
+    --table.live_mappings;
 }
 
 void set_mapping(Domain& domain, std::uint32_t handle, const Mapping& mapping) noexcept {
-    GrantTable& table = *domain.grants;
-    LockGuard guard{table.lock};
-    mapping_at(table, handle) = mapping;
-    ++table.live_mappings;
+    Mapping& record = mapping_at(*domain.grants, handle);
+    record.ref = mapping.ref;
+    record.frame = mapping.frame;
+    record.granter = mapping.granter;
+    // From here on the guest's other vCPUs can name it.
+    __atomic_store_n(&record.flags, mapping.flags, __ATOMIC_RELEASE);
 }
 
 Mapping claim_mapping(Domain& domain, std::uint32_t handle) noexcept {
-    GrantTable& table = *domain.grants;
-    LockGuard guard{table.lock};
-    if (handle >= table.maptrack_pages * mappings_per_page)
+    const GrantTable& table = *domain.grants;
+    if (handle >= __atomic_load_n(&table.maptrack_pages, __ATOMIC_ACQUIRE) * mappings_per_page)
         return {};
     Mapping& record = mapping_at(table, handle);
-    const Mapping mapping = record;
-    if (mapping.flags == 0)
+    const std::uint16_t flags = __atomic_exchange_n(&record.flags, 0, __ATOMIC_ACQUIRE);
+    if (flags == 0)
         return {};
-    record.flags = 0;
-    --table.live_mappings;
-    return mapping;
+    return {record.ref, record.frame, record.granter, flags, 0};
 }
 
 } // namespace grant
@@ -240,6 +243,7 @@ Status GrantTable::release_mappings(Domain& owner) noexcept {
         unpin(*domain_in_slot(DomainSlot{mapping.granter}), GrantRef{mapping.ref},
               mapping.access());
         put_frame(MachineFrame{mapping.frame}, mapping.access());
+        give_handle(owner, handle);
     }
     LockGuard guard{lock};
     free_pages(*this);

@@ -51,8 +51,10 @@ Status apply(PageContext& context, LockedTable& table, const cero_mmu_update& re
     const unsigned index = index_of(address);
     if (const Status held = table.hold(frame, context.tables.slot); !held)
         return store_plain(context.tables, frame, index, request.val);
-    return replace_entry(context, table, index, Pte{request.val},
-                         {.preserve_accessed_dirty = command == CERO_MMU_PT_UPDATE_PRESERVE_AD});
+    if (command == CERO_MMU_PT_UPDATE_PRESERVE_AD)
+        return replace_entry(context, table, index, Pte{request.val},
+                             {.preserve_accessed_dirty = true});
+    return replace_entry(context, table, index, Pte{request.val});
 }
 
 /// Executes requests until one fails, all are done, or it is time to stop; counts those done.
@@ -149,36 +151,31 @@ MappedEntry look_up(MachineFrame root, GuestVirt address) noexcept {
     }
 }
 
-Result<DomainRef> PageOwners::foreign(Vcpu& current, DomainId id) noexcept {
-    if (!current.domain->is_control)
+Status PageOwners::find_foreign(std::uint16_t id, Domain*& found) noexcept {
+    if (!self_.is_control)
         return Errno::perm;
-    DomainRef domain = find_domain(id);
+    const DomainRef domain = find_domain(DomainId{id});
     if (!domain)
         return Errno::srch;
-    return domain;
+    DomainRef::acquire(*domain);
+    found = domain.get();
+    return {};
 }
 
-Result<PageOwners> PageOwners::resolve(Vcpu& current, std::uint64_t word) noexcept {
-    Domain& self = *current.domain;
+Status PageOwners::resolve_slow(std::uint64_t word) noexcept {
     const DomainId frames{static_cast<std::uint16_t>(word)};
     const auto tables = static_cast<std::uint16_t>(word >> 16);
-    auto tables_of = tables == 0 || tables == self.id.raw() + 1u
-                         ? Result<DomainRef>{DomainRef{}}
-                         : foreign(current, DomainId{static_cast<std::uint16_t>(tables - 1)});
-    if (!tables_of)
-        return tables_of.error();
-    if (frames == domid_xen && !self.is_control)
+    if (tables != 0 && tables != self_.id.raw() + 1u)
+        TRY(find_foreign(static_cast<std::uint16_t>(tables - 1), tables_));
+    if (frames == domid_xen && !self_.is_control)
         return Errno::perm;
-    if (frames == domid_io || frames == domid_xen)
-        return PageOwners{self, *std::move(tables_of), DomainRef{},
-                          frames == domid_io ? slot_io : slot_hypervisor};
-    if (frames == domid_self || frames == self.id)
-        return PageOwners{self, *std::move(tables_of), DomainRef{}, self.slot};
-    auto frames_of = foreign(current, frames);
-    if (!frames_of)
-        return frames_of.error();
-    const DomainSlot slot = (*frames_of)->slot;
-    return PageOwners{self, *std::move(tables_of), *std::move(frames_of), slot};
+    if (frames == domid_io || frames == domid_xen) {
+        frames_slot_ = frames == domid_io ? slot_io : slot_hypervisor;
+    } else if (frames != domid_self && frames != self_.id) {
+        TRY(find_foreign(frames.raw(), frames_));
+        frames_slot_ = frames_->slot;
+    }
+    return {};
 }
 
 Result<CpuMask> cpus_of_vcpus(Domain& domain, std::uint64_t bitmap) noexcept {
@@ -200,7 +197,8 @@ Status mmu_update(Vcpu& current, std::uint64_t updates, std::uint64_t count, std
     Status status;
     std::uint64_t n = 0;
     if (status = finish_page_work(current); status) {
-        const PageOwners owners = TRY(PageOwners::resolve(current, domain));
+        PageOwners owners{current};
+        TRY(owners.resolve(domain));
         PageContext context{current, owners.tables(), owners.frames()};
         status = apply_all(context, updates, progress.count(), n);
     }
@@ -214,7 +212,8 @@ Status update_va_mapping(Vcpu& current, std::uint64_t address, std::uint64_t val
 
 Status update_va_mapping_otherdomain(Vcpu& current, std::uint64_t address, std::uint64_t value,
                                      std::uint64_t flags, std::uint64_t domain) noexcept {
-    const PageOwners owners = TRY(PageOwners::resolve(current, domain & 0xffff));
+    PageOwners owners{current};
+    TRY(owners.resolve(domain & 0xffff));
     return update_mapping(current, GuestVirt{address}, Pte{value}, flags, owners.frames());
 }
 

@@ -222,7 +222,8 @@ Status mmuext_op(Vcpu& current, std::uint64_t operations, std::uint64_t count, s
     std::uint64_t n = 0;
     Status status = finish_page_work(current);
     if (status) {
-        const PageOwners owners = TRY(PageOwners::resolve(current, domain & 0xffff));
+        PageOwners owners{current};
+        TRY(owners.resolve(domain & 0xffff));
         PageContext context{current, owners.subject(), owners.frames()};
         status = apply_all(context, operations, progress.count(), n);
     }

@@ -75,7 +75,8 @@ Status upper_entry_get(PageContext& context, Pte entry, FrameType level) noexcep
 }
 
 /// First present entry in [n, end), or end. Tables are mostly empty: four at a time.
-unsigned next_present(const TableEntries& entries, unsigned n, unsigned end) noexcept {
+[[gnu::noinline]] unsigned next_present(const TableEntries& entries, unsigned n,
+                                        unsigned end) noexcept {
     const auto at = [&](unsigned i) { return entries[i].load(Order::relaxed); };
     while (n + 4 <= end && ((at(n) | at(n + 1) | at(n + 2) | at(n + 3)) & Pte::present) == 0)
         n += 4;
@@ -84,7 +85,7 @@ unsigned next_present(const TableEntries& entries, unsigned n, unsigned end) noe
     return n;
 }
 /// One past the last present entry below `n`, or 0.
-unsigned last_present(const TableEntries& entries, unsigned n) noexcept {
+[[gnu::noinline]] unsigned last_present(const TableEntries& entries, unsigned n) noexcept {
     const auto at = [&](unsigned i) { return entries[i].load(Order::relaxed); };
     while (n >= 4 && ((at(n - 1) | at(n - 2) | at(n - 3) | at(n - 4)) & Pte::present) == 0)
         n -= 4;
@@ -95,8 +96,15 @@ unsigned last_present(const TableEntries& entries, unsigned n) noexcept {
 
 void drain_l1(PageContext& context, MachineFrame frame, unsigned progress) noexcept {
     TableEntries& entries = table_entries(frame);
-    for (unsigned n = 0; (n = next_present(entries, n, progress)) < progress; ++n)
-        l1_entry_put(context, Pte{entries[n].load(Order::relaxed)});
+    for (unsigned n = 0; n < progress;) {
+        const Pte entry{entries[n].load(Order::relaxed)};
+        if (!entry.is_present()) {
+            n = next_present(entries, n + 1, progress);
+            continue;
+        }
+        l1_entry_put(context, entry);
+        ++n;
+    }
 }
 
 enum class Preempt : bool { no, yes };
@@ -182,9 +190,12 @@ Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noex
 /// Level 1: not preemptible (512 entries). Yields the number of entries done; 512 is success.
 unsigned validate_l1(PageContext& context, MachineFrame frame, Errno& error) noexcept {
     TableEntries& entries = table_entries(frame);
-    for (unsigned n = 0; (n = next_present(entries, n, entries_per_table)) < entries_per_table;
-         ++n) {
+    for (unsigned n = 0; n < entries_per_table;) {
         const Pte entry{entries[n].load(Order::relaxed)};
+        if (!entry.is_present()) {
+            n = next_present(entries, n + 1, entries_per_table);
+            continue;
+        }
         const Pte adjusted = adjust_l1(entry);
         if (const Status status = l1_entry_get(context, adjusted); !status) [[unlikely]] {
             error = status.error();
@@ -192,6 +203,7 @@ unsigned validate_l1(PageContext& context, MachineFrame frame, Errno& error) noe
         }
         if (adjusted != entry)
             entries[n].store(adjusted.raw(), Order::relaxed);
+        ++n;
     }
     return entries_per_table;
 }
@@ -268,9 +280,6 @@ Result<Claim> claim_for(FrameWord now, FrameType type) noexcept {
 
 } // namespace
 
-PageContext::PageContext(Vcpu& current_vcpu, Domain& tables_of, DomainSlot frames_of) noexcept
-    : current{current_vcpu}, tables{tables_of}, frames{frames_of} {}
-
 void PageContext::flush(Domain& domain) noexcept {
     const CpuMask cpus = domain.dirty_mask();
     if (cpus.empty())
@@ -281,36 +290,33 @@ void PageContext::flush(Domain& domain) noexcept {
         arch::tlb_flush(cpus);
 }
 
-void PageContext::settle() noexcept {
-    if (!local_flush_)
-        return;
+void PageContext::flush_local() noexcept {
     local_flush_ = false;
     arch::tlb_flush_local();
 }
 
-Status l1_entry_get(PageContext& context, Pte entry) noexcept {
+namespace detail {
+
+Status l1_entry_get_slow(PageContext& context, Pte entry) noexcept {
     const MachineFrame frame = entry.frame();
     const Status status = entry.is_writable() ? frame_get_writable(frame, context.frames)
                                               : frame_get(frame, context.frames);
-    if (status || status.error() != Errno::inval) [[likely]]
-        return status;
+    if (status || status.error() != Errno::inval)
+        return status.error();
     return l1_entry_get_io(context, frame);
 }
 
-void l1_entry_put(PageContext& context, Pte entry) noexcept {
+void l1_entry_put_slow(PageContext& context, Pte entry) noexcept {
     const MachineFrame frame = entry.frame();
-    const FrameWord word = frame_look(frame);
-    if (!word.is_owned_by(context.tables.slot)) [[unlikely]] {
-        if (word.owner() == slot_io)
-            return;
-        // A foreign frame: its owner's flush on freeing will not reach our TLBs.
-        context.flush_tables_domain();
-    }
-    if (entry.is_writable())
-        frame_put_writable(frame);
-    else
-        frame_put(frame);
+    if (frame_look(frame).owner() == slot_io)
+        return;
+    // A foreign frame: its owner's flush on freeing will not reach our TLBs.
+    context.flush_tables_domain();
+    if (frame_drop(frame, entry.references()))
+        free_frame(frame);
 }
+
+} // namespace detail
 
 Status page_type_get(PageContext& context, MachineFrame frame, FrameType type) noexcept {
     if (!frame_exists(frame))
@@ -371,9 +377,7 @@ Status drain_partial(PageContext& context, MachineFrame frame) noexcept {
     }
 }
 
-Status finish_page_work(Vcpu& current) noexcept {
-    if (current.unfinished_table == invalid_frame) [[likely]]
-        return {};
+Status detail::finish_page_work_slow(Vcpu& current) noexcept {
     Domain* owner = domain_in_slot(frame_look(current.unfinished_table).owner());
     if (owner != nullptr) {
         PageContext context{current, *owner, owner->slot};
@@ -383,7 +387,7 @@ Status finish_page_work(Vcpu& current) noexcept {
     return {};
 }
 
-Result<FrameType> lock_table(MachineFrame frame, DomainSlot owner) noexcept {
+Result<FrameType> detail::lock_table_slow(MachineFrame frame, DomainSlot owner) noexcept {
     if (!frame_exists(frame))
         return Errno::inval;
     Word& word = frame_word(frame);
@@ -402,10 +406,6 @@ Result<FrameType> lock_table(MachineFrame frame, DomainSlot owner) noexcept {
         if (word.compare_exchange(seen, now.with(FrameWord::locked).raw(), Order::acquire))
             return now.type();
     }
-}
-
-void unlock_table(MachineFrame frame) noexcept {
-    frame_word(frame).fetch_sub(FrameWord::locked, Order::release);
 }
 
 } // namespace cero

@@ -8,6 +8,7 @@
 // downwards to be rid of it.
 #pragma once
 
+#include <core/domain/domain.hpp>
 #include <core/frame/frame_table.hpp>
 #include <core/paging/pte.hpp>
 
@@ -17,23 +18,32 @@ namespace cero {
 /// results.
 class PageContext {
 public:
-    PageContext(Vcpu& current_vcpu, Domain& tables_of, DomainSlot frames_of) noexcept;
+    PageContext(Vcpu& current_vcpu, Domain& tables_of, DomainSlot frames_of) noexcept
+        : current{current_vcpu}, tables{tables_of}, tables_slot{tables_of.slot}, frames{frames_of},
+          writable_key{FrameWord::writable_key(frames_of)}, readable_key{FrameWord::readable_key(
+                                                                frames_of)} {}
     PageContext(const PageContext&) = delete;
     PageContext& operator=(const PageContext&) = delete;
     ~PageContext() { settle(); }
 
     Vcpu& current;
-    Domain& tables;    ///< owner of the page tables
+    Domain& tables; ///< owner of the page tables
+    DomainSlot tables_slot;
     DomainSlot frames; ///< owner of the frames that new entries may name (slot_io: I/O only)
+    std::uint64_t writable_key, readable_key; ///< FrameWord keys of `frames`
 
     /// Before references are dropped that a TLB may still use: flushes the tables' domain. A flush
     /// that concerns this CPU alone waits until settle(), since no guest code runs before.
     void flush_tables_domain() noexcept { flush(tables); }
     void flush(Domain& domain) noexcept;
     /// Executes a waiting flush. Required before anything is copied to the guest.
-    void settle() noexcept;
+    void settle() noexcept {
+        if (local_flush_) [[unlikely]]
+            flush_local();
+    }
 
 private:
+    void flush_local() noexcept;
     bool local_flush_{};
 };
 
@@ -46,19 +56,62 @@ Status page_type_get(PageContext& context, MachineFrame frame, FrameType type) n
 /// preemption point stops it: the vCPU remembers it and finish_page_work() completes it.
 void page_type_put(PageContext& context, MachineFrame frame) noexcept;
 
+namespace detail {
+Status finish_page_work_slow(Vcpu& current) noexcept;
+Result<FrameType> lock_table_slow(MachineFrame frame, DomainSlot owner) noexcept;
+Status l1_entry_get_slow(PageContext& context, Pte entry) noexcept;
+void l1_entry_put_slow(PageContext& context, Pte entry) noexcept;
+} // namespace detail
+
 /// Completes a teardown that was stopped. Each operation on page tables starts with it.
 /// restart: stopped again.
-Status finish_page_work(Vcpu& current) noexcept;
+inline Status finish_page_work(Vcpu& current) noexcept {
+    if (current.unfinished_table == invalid_frame) [[likely]]
+        return {};
+    return detail::finish_page_work_slow(current);
+}
 /// Brings a partial table down to nothing. restart: stopped. No-op when it is not partial.
 Status drain_partial(PageContext& context, MachineFrame frame) noexcept;
 
-/// References behind a present, adjusted level-1 entry.
-Status l1_entry_get(PageContext& context, Pte entry) noexcept;
-void l1_entry_put(PageContext& context, Pte entry) noexcept;
+/// References behind a present, adjusted level-1 entry. One exchange for an ordinary frame.
+[[gnu::always_inline]] inline Status l1_entry_get(PageContext& context, Pte entry) noexcept {
+    if (frame_exists(entry.frame())) [[likely]] {
+        Atomic<std::uint64_t>& word = frame_word(entry.frame());
+        std::uint64_t seen = word.load(Order::relaxed);
+        const bool plain = entry.is_writable()
+                               ? seen >> FrameWord::type_shift == context.writable_key
+                               : seen >> FrameWord::allocated_shift == context.readable_key;
+        if (plain && !FrameWord{seen}.is_full()) [[likely]]
+            if (word.compare_exchange(seen, seen + entry.references(), Order::acquire)) [[likely]]
+                return {};
+    }
+    return detail::l1_entry_get_slow(context, entry);
+}
+[[gnu::always_inline]] inline void l1_entry_put(PageContext& context, Pte entry) noexcept {
+    const MachineFrame frame = entry.frame();
+    if (!frame_exists(frame) || !FrameWord{frame_word(frame).load(Order::relaxed)}.is_owned_by(
+                                    context.tables_slot)) [[unlikely]]
+        return detail::l1_entry_put_slow(context, entry);
+    if (frame_drop(frame, entry.references())) [[unlikely]]
+        detail::free_frame(frame);
+}
 
 /// Locks a validated page table of the domain; the level is its type. inval: it is none.
-Result<FrameType> lock_table(MachineFrame frame, DomainSlot owner) noexcept;
-void unlock_table(MachineFrame frame) noexcept;
+inline Result<FrameType> lock_table(MachineFrame frame, DomainSlot owner) noexcept {
+    if (frame_exists(frame)) [[likely]] {
+        Atomic<std::uint64_t>& word = frame_word(frame);
+        std::uint64_t seen = word.load(Order::relaxed);
+        const FrameWord now{seen};
+        if (now.is_owned_by(owner) && is_table(now.type()) &&
+            (seen & (FrameWord::validated | FrameWord::locked)) == FrameWord::validated) [[likely]]
+            if (word.compare_exchange(seen, seen | FrameWord::locked, Order::acquire)) [[likely]]
+                return now.type();
+    }
+    return detail::lock_table_slow(frame, owner);
+}
+inline void unlock_table(MachineFrame frame) noexcept {
+    frame_word(frame).fetch_sub(FrameWord::locked, Order::release);
+}
 
 using TableEntries = Atomic<std::uint64_t>[entries_per_table];
 inline TableEntries& table_entries(MachineFrame frame) noexcept {

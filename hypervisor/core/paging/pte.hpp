@@ -35,6 +35,12 @@ public:
     [[nodiscard]] constexpr MachineFrame frame() const noexcept {
         return MachineFrame{(raw_ & frame_mask) >> page_shift};
     }
+    /// What a present level-1 entry holds on its frame, as an amount of FrameWord counts: a
+    /// reference, and a writable one with it when it is writable.
+    [[nodiscard]] constexpr std::uint64_t references() const noexcept {
+        static_assert(FrameWord::one_type_ref == 1 && write == 2);
+        return FrameWord::one_ref + ((raw_ >> 1) & 1);
+    }
     constexpr bool operator==(const Pte&) const noexcept = default;
 
 private:

@@ -12,7 +12,7 @@ namespace {
 /// Stores `next`; the processor may be setting A and D bits at the same time. Yields what was
 /// there, or again when that was not the expected value.
 Result<Pte> store_entry(Atomic<std::uint64_t>& slot, Pte next, OldEntry old) noexcept {
-    if (old.expected == nullptr && !old.preserve_accessed_dirty) [[likely]]
+    if (old.expected == nullptr && !old.preserve_accessed_dirty)
         return Pte{slot.exchange(next.raw(), Order::acq_rel)};
     std::uint64_t seen = old.expected != nullptr ? *old.expected : slot.load(Order::relaxed);
     for (;;) {

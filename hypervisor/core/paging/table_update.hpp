@@ -3,6 +3,7 @@
 #pragma once
 
 #include <core/paging/page_type.hpp>
+#include <core/paging/pte_rules.hpp>
 
 namespace cero {
 
@@ -50,6 +51,28 @@ struct OldEntry {
 /// were. inval, perm, busy, nomem: the new value is refused; restart: call again. After success
 /// `context.current.unfinished_table` may be set: the caller should stop and finish first.
 Status replace_entry(PageContext& context, const LockedTable& table, unsigned index, Pte value,
-                     OldEntry old = {}) noexcept;
+                     OldEntry old) noexcept;
+
+/// The common case by itself: a level-1 entry, whatever it was before.
+[[gnu::always_inline]] inline Status replace_entry(PageContext& context, const LockedTable& table,
+                                                   unsigned index, Pte value) noexcept {
+    if (table.level() != FrameType::l1) [[unlikely]]
+        return replace_entry(context, table, index, value, OldEntry{});
+    Atomic<std::uint64_t>& slot = table.entry(index);
+    if (value.is_present()) {
+        value = adjust_l1(value);
+        const std::uint64_t now = slot.load(Order::relaxed);
+        if (((now ^ value.raw()) & l1_structure) == 0) {
+            slot.exchange(value.raw(), Order::acq_rel);
+            return {};
+        }
+        if (Status taken = l1_entry_get(context, value); !taken) [[unlikely]]
+            return taken;
+    }
+    // The processor may be setting A and D at the same time; nothing else in the entry can change.
+    if (const Pte before{slot.exchange(value.raw(), Order::acq_rel)}; before.is_present())
+        l1_entry_put(context, before);
+    return {};
+}
 
 } // namespace cero
