@@ -138,8 +138,8 @@ class Console:
         word = f"{secrets.randbits(64):x}"
         first, last = word[:6], word[6:]
         self.buffer = b""
-        self.send(f"echo {first}''{last}; {command}\necho {last}''{first}$?.\n" if "\n" in command else
-                  f"echo {first}''{last}; {command}; echo {last}''{first}$?.\n")
+        joint = " " if command.rstrip().endswith("&") else "; "
+        self.send(f"echo {first}''{last}; {command}{joint}echo {last}''{first}$?.\n")
         self.expect(f"{first}{last}\r*\n", timeout)
         end = f"{last}{first}(\\d+)\\.\r*\n"
         longest = len(last + first) + 8

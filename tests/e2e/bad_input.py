@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Bad input to `cero`: one clear message, a status that is not 0, nothing left behind."""
+# limit: 400
+
+import re
+
+from _machine import Rig, check, main
+
+GOOD = 'name = "bad"\nkernel = "/boot/cero-kernel"\nramdisk = "/boot/guest.img"\nmemory = 32\n'
+
+# What to put in place first, the configuration, words that the message must have.
+CASES = [
+    ("unknown key", "", GOOD + "colour = 3\n", ["colour", ":5"]),
+    ("value of a wrong kind", "", GOOD.replace("32", '"many"'), ["memory"]),
+    ("syntax error", "", GOOD + "disk = [ \n", ["bad.cfg"]),
+    ("no kernel there", "", GOOD.replace("cero-kernel", "nothing"), ["/boot/nothing"]),
+    ("kernel that is not one", "dd if=/dev/urandom of=/tmp/k bs=1k count=64", GOOD.replace("/boot/cero-kernel", "/tmp/k"),
+     ["/tmp/k"]),
+    ("truncated kernel", "dd if=/boot/cero-kernel of=/tmp/k bs=1k count=40", GOOD.replace("/boot/cero-kernel", "/tmp/k"),
+     ["/tmp/k"]),
+    ("no ramdisk there", "", GOOD.replace("guest.img", "nothing"), ["/boot/nothing"]),
+    ("too little memory", "", GOOD.replace("32", "1"), ["memory"]),
+    ("more memory than there is", "", GOOD.replace("32", "5000"), ["memory"]),
+    ("name in use", "", GOOD.replace('"bad"', '"demo1"'), ["demo1"]),
+    ("missing disk", "", GOOD + 'disk = [ "phy:/dev/nothing,xvda,w" ]\n', ["/dev/nothing"]),
+    ("two writers on one disk", "", GOOD + 'disk = [ "phy:/dev/vda1,xvda,w" ]\n', ["vda1"]),
+]
+
+
+def free_memory(rig):
+    return re.search(r"free_memory\s*:\s*(\d+)", rig.dom0("cero info")).group(1)
+
+
+def body():
+    with Rig() as rig:
+        rig.wait_for("both demo guests", lambda: {"demo1", "demo2"} <= rig.names(), 60)
+        names = rig.names()
+        before = free_memory(rig)
+        problems = []
+        for title, preparation, config, words in CASES:
+            print(f"=== {title}", flush=True)
+            if preparation:
+                rig.dom0(preparation + " 2>/dev/null")
+            rig.console.put_file("/tmp/bad.cfg", config.encode())
+            status, output = rig.console.run("cero create /tmp/bad.cfg", 90)
+            print(f"status {status}\n{output}", flush=True)
+            if status == 0:
+                problems.append(f"{title}: succeeded")
+                rig.dom0("cero destroy bad", status=None)
+            for word in words:
+                if word not in output:
+                    problems.append(f"{title}: the message does not name {word}: {output.strip()}")
+            if rig.names() != names:
+                problems.append(f"{title}: left a domain behind")
+        rig.dom0("cero check", status=None)
+        after = free_memory(rig)
+        if before != after:
+            problems.append(f"free memory was {before}, is {after}")
+        # Garbage on the console must not hurt.
+        rig.console.send(bytes(range(1, 3)) + b"\x15" + bytes(range(128, 256)) + b"\x15\n")
+        rig.console.wait_shell(30)
+        check(rig.names() == names, "garbage on the console changed the domains")
+        check(not problems, "\n".join(problems))
+        rig.power_off()
+
+
+main(body)
