@@ -24,18 +24,22 @@ public:
     Atomic& operator=(const Atomic&) = delete;
 
     [[nodiscard]] T load(Order order) const noexcept {
-        return __atomic_load_n(&value_, static_cast<int>(order));
+        T value; // the generic builtins: clang has no others for enumerations
+        __atomic_load(&value_, &value, static_cast<int>(order));
+        return value;
     }
     void store(T value, Order order) noexcept {
-        __atomic_store_n(&value_, value, static_cast<int>(order));
+        __atomic_store(&value_, &value, static_cast<int>(order));
     }
     T exchange(T value, Order order) noexcept {
-        return __atomic_exchange_n(&value_, value, static_cast<int>(order));
+        T before;
+        __atomic_exchange(&value_, &value, &before, static_cast<int>(order));
+        return before;
     }
     /// Strong compare-and-exchange; on failure `expected` receives the current value.
     [[nodiscard]] bool compare_exchange(T& expected, T desired, Order order) noexcept {
-        return __atomic_compare_exchange_n(&value_, &expected, desired, false,
-                                           static_cast<int>(order), __ATOMIC_RELAXED);
+        return __atomic_compare_exchange(&value_, &expected, &desired, false,
+                                         static_cast<int>(order), __ATOMIC_RELAXED);
     }
     T fetch_add(T n, Order order) noexcept {
         return __atomic_fetch_add(&value_, n, static_cast<int>(order));
