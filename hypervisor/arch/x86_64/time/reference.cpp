@@ -70,7 +70,7 @@ std::uint8_t cmos(std::uint8_t index) noexcept {
 
 const char* open(const platform::AcpiInfo& acpi) noexcept {
     if (acpi.hpet != 0) {
-        hpet = map_device(acpi.hpet, 1024, true);
+        hpet = map_device(acpi.hpet, 1024, false); // needed at boot only: firmware code looks at it
         period_fs = hpet == 0 ? 0 : mmio_read<std::uint64_t>(hpet + hpet_capabilities) >> 32;
         if (period_fs == 0 || period_fs > max_period_fs)
             hpet = 0;
