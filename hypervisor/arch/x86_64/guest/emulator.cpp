@@ -13,8 +13,6 @@
 #include <arch/x86_64/guest/store_decoder.hpp>
 #include <core/domain/domain.hpp>
 
-#include <cstring>
-
 namespace cero::arch {
 namespace {
 
@@ -22,19 +20,19 @@ constexpr unsigned v_ud = 6, v_nm = 7, v_gp = 13;
 constexpr std::size_t max_instruction = 15;
 
 struct Code {
-    std::uint8_t bytes[max_instruction];
+    std::uint8_t bytes[max_instruction + 1];
     std::size_t size;
     [[nodiscard]] std::span<const std::uint8_t> span() const noexcept { return {bytes, size}; }
 };
 
 /// What can be read at rip: all of an instruction, or up to the end of the page.
 Code fetch(std::uint64_t rip) noexcept {
-    Code code{};
+    Code code;
     code.size = max_instruction;
-    if (copy_from_guest(code.bytes, GuestVirt{rip}, code.size))
+    if (copy_from_guest(code.bytes, GuestVirt{rip}, sizeof code.bytes)) [[likely]]
         return code;
     code.size = page_size - (rip & (page_size - 1));
-    if (code.size >= max_instruction || !copy_from_guest(code.bytes, GuestVirt{rip}, code.size))
+    if (code.size > max_instruction || !copy_from_guest(code.bytes, GuestVirt{rip}, code.size))
         code.size = 0;
     return code;
 }
@@ -271,11 +269,15 @@ void handle_general_protection(Vcpu& vcpu) noexcept {
 }
 
 bool emulate_forced_cpuid(Vcpu& vcpu) noexcept {
-    static constexpr std::uint8_t expected[] = {0x0f, 0x0b, 'x', 'e', 'n', 0x0f, 0xa2};
+    // ud2, "xen", cpuid: seven bytes, compared as a word.
+    constexpr std::uint64_t expected = 0xa20f'6e65'780b'0f, mask = ~0ull >> 8;
+    constexpr unsigned length = 7;
     GuestRegs& regs = vcpu.arch.regs;
-    std::uint8_t bytes[sizeof expected];
-    if (!copy_from_guest(bytes, GuestVirt{regs.rip}, sizeof bytes) ||
-        std::memcmp(bytes, expected, sizeof expected) != 0)
+    std::uint64_t bytes = 0;
+    if (!copy_from_guest(&bytes, GuestVirt{regs.rip}, sizeof bytes) &&
+        !copy_from_guest(&bytes, GuestVirt{regs.rip}, length))
+        return false;
+    if ((bytes & mask) != expected)
         return false;
     const CpuidResult result = guest_cpuid(vcpu, static_cast<std::uint32_t>(regs.rax),
                                            static_cast<std::uint32_t>(regs.rcx));
@@ -283,7 +285,7 @@ bool emulate_forced_cpuid(Vcpu& vcpu) noexcept {
     regs.rbx = result.ebx;
     regs.rcx = result.ecx;
     regs.rdx = result.edx;
-    retire(regs, sizeof expected);
+    retire(regs, length);
     return true;
 }
 

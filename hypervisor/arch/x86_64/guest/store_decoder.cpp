@@ -68,11 +68,27 @@ constexpr Form forms[] = {
     {true, 0xbb, -1, false, StoreKind::bit_flip, Operand::reg},
 };
 
+constexpr std::size_t form_count = sizeof forms / sizeof forms[0];
+
+/// First row of each opcode, plus one; rows of one opcode follow each other. Built at compile time.
+struct FirstRow {
+    std::uint8_t row[2][256];
+};
+constexpr FirstRow make_first_rows() noexcept {
+    FirstRow first{};
+    for (std::size_t n = form_count; n-- > 0;)
+        first.row[forms[n].two_byte ? 1 : 0][forms[n].opcode] = static_cast<std::uint8_t>(n + 1);
+    return first;
+}
+constexpr FirstRow first_rows = make_first_rows();
+
 const Form* find_form(const Instruction& in, unsigned modrm_reg) noexcept {
-    for (const Form& form : forms)
-        if (form.two_byte == in.two_byte && form.opcode == in.opcode &&
-            (form.extension < 0 || static_cast<unsigned>(form.extension) == (modrm_reg & 7)))
-            return &form;
+    const unsigned first = first_rows.row[in.two_byte ? 1 : 0][in.opcode];
+    if (first == 0)
+        return nullptr;
+    for (std::size_t n = first - 1; n < form_count && forms[n].opcode == in.opcode; ++n)
+        if (forms[n].extension < 0 || static_cast<unsigned>(forms[n].extension) == (modrm_reg & 7))
+            return &forms[n];
     return nullptr;
 }
 

@@ -50,4 +50,22 @@ fault:
     return false;
 }
 
+/// Loads a word between open and close. False: the access faulted.
+[[gnu::always_inline]] inline bool load_guest_word(std::uint64_t& value,
+                                                   std::uint64_t address) noexcept {
+    std::uint64_t loaded;
+    __asm__ goto("1: movq (%1), %0\n\t"
+                 ".pushsection .extable, \"a\"\n\t"
+                 ".long 1b - ., %l2 - .\n\t"
+                 ".popsection"
+                 : "=r"(loaded)
+                 : "r"(address)
+                 : "memory"
+                 : fault);
+    value = loaded;
+    return true;
+fault:
+    return false;
+}
+
 } // namespace cero::arch

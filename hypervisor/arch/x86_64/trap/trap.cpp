@@ -4,7 +4,6 @@
 #include <arch/api/context.hpp>
 #include <arch/api/cpu.hpp>
 #include <arch/api/hooks.hpp>
-#include <arch/api/uaccess.hpp>
 #include <arch/x86_64/context/windows.hpp>
 #include <arch/x86_64/cpu/cpu_area.hpp>
 #include <arch/x86_64/cpu/registers.hpp>
@@ -227,34 +226,46 @@ void reject_system_call(Vcpu& vcpu) noexcept {
     enter_handler(vcpu, v_ud, false, 0);
 }
 
-/// Hypercall iret [D.6].
+namespace {
+void crash_in_iret(Vcpu& vcpu, const char* why) noexcept {
+    close_guest_access();
+    vcpu.domain->crash("iret with the frame at %#lx: %s", vcpu.arch.regs.rsp, why);
+}
+} // namespace
+
+/// Hypercall iret [D.6]. The frame is loaded word by word into where it belongs: each is read once.
 void return_from_trap(Vcpu& vcpu) noexcept {
     ArchVcpu& arch = vcpu.arch;
     GuestRegs& regs = arch.regs;
-    cero_iret_frame frame;
-    if (!copy_from_guest(&frame, GuestVirt{regs.rsp}, sizeof frame)) [[unlikely]] {
-        vcpu.domain->crash("iret: cannot read the frame at %#lx", regs.rsp);
-        return;
-    }
-    if ((frame.cs & 3) == 3) {
-        if (arch.user_cr3 == 0) [[unlikely]] {
-            vcpu.domain->crash("iret to user mode without user page tables");
-            return;
-        }
+    const std::uint64_t at = regs.rsp;
+    std::uint64_t rax, r11, rcx, flags, rip, cs, eflags, rsp, ss;
+    if (in_hypervisor_hole(at + sizeof(cero_iret_frame))) [[unlikely]]
+        return crash_in_iret(vcpu, "it is the hypervisor's");
+    open_guest_access();
+    if (!load_guest_word(rax, at) || !load_guest_word(r11, at + 8) ||
+        !load_guest_word(rcx, at + 16) || !load_guest_word(flags, at + 24) ||
+        !load_guest_word(rip, at + 32) || !load_guest_word(cs, at + 40) ||
+        !load_guest_word(eflags, at + 48) || !load_guest_word(rsp, at + 56) ||
+        !load_guest_word(ss, at + 64)) [[unlikely]]
+        return crash_in_iret(vcpu, "it cannot be read");
+    close_guest_access();
+    if ((cs & 3) == 3) {
+        if (arch.user_cr3 == 0) [[unlikely]]
+            return crash_in_iret(vcpu, "to user mode, without user page tables");
         enter_user_mode(arch);
     }
-    regs.rip = frame.rip;
-    regs.cs = (frame.cs & 0xffff) | 3;
-    regs.rflags = (frame.rflags & ~(rflags::iopl | rflags::vm)) | rflags::interrupt | rflags::fixed;
-    regs.rsp = frame.rsp;
-    regs.ss = (frame.ss & 0xffff) | 3;
-    regs.rax = frame.rax;
-    if ((frame.flags & CERO_VGCF_in_syscall) == 0) {
-        regs.r11 = frame.r11;
-        regs.rcx = frame.rcx;
+    regs.rip = rip;
+    regs.cs = (cs & 0xffff) | 3;
+    regs.rflags = (eflags & ~(rflags::iopl | rflags::vm)) | rflags::interrupt | rflags::fixed;
+    regs.rsp = rsp;
+    regs.ss = (ss & 0xffff) | 3;
+    regs.rax = rax;
+    if ((flags & CERO_VGCF_in_syscall) == 0) [[likely]] {
+        regs.r11 = r11;
+        regs.rcx = rcx;
     }
     arch.nmi_masked = false;
-    arch.info->evtchn_upcall_mask = (frame.rflags & rflags::interrupt) == 0;
+    arch.info->evtchn_upcall_mask = (eflags & rflags::interrupt) == 0;
 }
 
 /// IRETQ refused what the guest asked for: failsafe callback, or #GP without one [D.4, D.6].

@@ -55,6 +55,35 @@ copy_faulted:
         MAY_FAULT 6b, copy_faulted
         MAY_FAULT 7b, copy_faulted
 
+/* Up to 9 words without a loop: jumps into a sequence of eight-byte steps that ends with word 0.
+ * uint64_t copy_guest_words(void* to, const void* from, uint64_t words), words in 1..9 */
+        .globl  copy_guest_words
+copy_guest_words:
+        leaq    copy_last_word + 8(%rip), %rax
+        shll    $3, %edx
+        subq    %rdx, %rax
+        GUEST_ACCESS 0
+        jmp     *%rax
+.macro COPY_WORD offset
+881:    movq    \offset(%rsi), %rcx
+882:    movq    %rcx, \offset(%rdi)
+        MAY_FAULT 881b, copy_faulted
+        MAY_FAULT 882b, copy_faulted
+.endm
+        COPY_WORD 64
+        COPY_WORD 56
+        COPY_WORD 48
+        COPY_WORD 40
+        COPY_WORD 32
+        COPY_WORD 24
+        COPY_WORD 16
+        COPY_WORD 8
+copy_last_word:
+        COPY_WORD 0
+        GUEST_ACCESS 1
+        xorl    %eax, %eax
+        ret
+
 /* Large copies. uint64_t copy_guest_block(void* to, const void* from, uint64_t bytes) */
         .globl  copy_guest_block
 copy_guest_block:

@@ -30,7 +30,7 @@ bool is_guest_range(GuestVirt address, std::size_t bytes) noexcept {
 
 } // namespace
 
-bool copy_from_guest(void* to, GuestVirt from, std::size_t bytes) noexcept {
+bool copy_from_guest_any(void* to, GuestVirt from, std::size_t bytes) noexcept {
     if (!is_guest_range(from, bytes)) [[unlikely]]
         return false;
     const auto* source = reinterpret_cast<const void*>(from.raw());
@@ -38,7 +38,7 @@ bool copy_from_guest(void* to, GuestVirt from, std::size_t bytes) noexcept {
                                     : copy_guest_block(to, source, bytes)) == 0;
 }
 
-bool copy_to_guest(GuestVirt to, const void* from, std::size_t bytes) noexcept {
+bool copy_to_guest_any(GuestVirt to, const void* from, std::size_t bytes) noexcept {
     if (!is_guest_range(to, bytes)) [[unlikely]]
         return false;
     auto* target = reinterpret_cast<void*>(to.raw());
