@@ -38,7 +38,8 @@ bool is_valid(event::Port port) noexcept {
 }
 
 template <typename Argument>
-Result<event::Port> bind(unsigned command, Argument argument, event::Port Argument::*port) noexcept {
+Result<event::Port> bind(unsigned command, Argument argument,
+                         event::Port Argument::*port) noexcept {
     const long result = hyper::event_channel_op(command, &argument);
     if (result != 0)
         return errno_of(result);
@@ -48,11 +49,13 @@ Result<event::Port> bind(unsigned command, Argument argument, event::Port Argume
 
 void handle_word(unsigned word) noexcept {
     for (;;) {
-        const std::uint64_t pending = __atomic_load_n(&shared_info().evtchn_pending[word], __ATOMIC_ACQUIRE) &
-                                      ~__atomic_load_n(&shared_info().evtchn_mask[word], __ATOMIC_RELAXED);
+        const std::uint64_t pending =
+            __atomic_load_n(&shared_info().evtchn_pending[word], __ATOMIC_ACQUIRE) &
+            ~__atomic_load_n(&shared_info().evtchn_mask[word], __ATOMIC_RELAXED);
         if (pending == 0)
             return;
-        const auto port = static_cast<event::Port>(word * 64 + static_cast<unsigned>(__builtin_ctzll(pending)));
+        const auto port =
+            static_cast<event::Port>(word * 64 + static_cast<unsigned>(__builtin_ctzll(pending)));
         clear_bit(shared_info().evtchn_pending[word], port);
         ++events_handled;
         if (bindings[port].handler != nullptr)
@@ -73,8 +76,10 @@ std::uint64_t event_count() noexcept {
 
 void dispatch_events() noexcept {
     ++event_depth;
-    while (__atomic_exchange_n(&this_vcpu_info().evtchn_upcall_pending, std::uint8_t{0}, __ATOMIC_SEQ_CST) != 0) {
-        std::uint64_t selected = __atomic_exchange_n(&this_vcpu_info().evtchn_pending_sel, 0, __ATOMIC_SEQ_CST);
+    while (__atomic_exchange_n(&this_vcpu_info().evtchn_upcall_pending, std::uint8_t{0},
+                               __ATOMIC_SEQ_CST) != 0) {
+        std::uint64_t selected =
+            __atomic_exchange_n(&this_vcpu_info().evtchn_pending_sel, 0, __ATOMIC_SEQ_CST);
         while (selected != 0) {
             handle_word(static_cast<unsigned>(__builtin_ctzll(selected)));
             selected &= selected - 1;
@@ -95,11 +100,13 @@ Result<Port> alloc_unbound(DomainId remote) noexcept {
                 &cero_evtchn_alloc_unbound::port);
 }
 Result<Port> bind_interdomain(DomainId remote, Port remote_port) noexcept {
-    return bind(CERO_EVTCHNOP_bind_interdomain, cero_evtchn_bind_interdomain{remote, 0, remote_port, 0},
+    return bind(CERO_EVTCHNOP_bind_interdomain,
+                cero_evtchn_bind_interdomain{remote, 0, remote_port, 0},
                 &cero_evtchn_bind_interdomain::local_port);
 }
 Result<Port> bind_virq(std::uint32_t virq) noexcept {
-    return bind(CERO_EVTCHNOP_bind_virq, cero_evtchn_bind_virq{virq, 0, 0}, &cero_evtchn_bind_virq::port);
+    return bind(CERO_EVTCHNOP_bind_virq, cero_evtchn_bind_virq{virq, 0, 0},
+                &cero_evtchn_bind_virq::port);
 }
 Result<Port> bind_pirq(std::uint32_t pirq, bool shareable) noexcept {
     return bind(CERO_EVTCHNOP_bind_pirq,
@@ -132,12 +139,14 @@ void unmask(Port port) noexcept {
         return;
     if (is_pending(port)) {
         set_bit(this_vcpu_info().evtchn_pending_sel, port / 64);
-        __atomic_store_n(&this_vcpu_info().evtchn_upcall_pending, std::uint8_t{1}, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&this_vcpu_info().evtchn_upcall_pending, std::uint8_t{1},
+                         __ATOMIC_SEQ_CST);
     }
 }
 
 bool is_pending(Port port) noexcept {
-    return (__atomic_load_n(&shared_info().evtchn_pending[port / 64], __ATOMIC_ACQUIRE) & bit_of(port)) != 0;
+    return (__atomic_load_n(&shared_info().evtchn_pending[port / 64], __ATOMIC_ACQUIRE) &
+            bit_of(port)) != 0;
 }
 void clear_pending(Port port) noexcept {
     clear_bit(shared_info().evtchn_pending[port / 64], port);

@@ -31,10 +31,13 @@ cero_grant_entry_v1& entry(grant::Ref ref) noexcept {
 bool grow() noexcept {
     if (frame_count == frame_limit)
         return false;
-    const unsigned wanted = frame_count == 0 ? (initial_frames < frame_limit ? initial_frames : frame_limit) : frame_count + 1;
+    const unsigned wanted = frame_count == 0
+                                ? (initial_frames < frame_limit ? initial_frames : frame_limit)
+                                : frame_count + 1;
     std::uint64_t list[max_table_frames] = {};
     cero_gnttab_setup_table setup{CERO_DOMID_SELF, 0, wanted, 0, {}, by_address(list)};
-    if (hyper::grant_table_op(CERO_GNTTABOP_setup_table, &setup, 1) != 0 || setup.status != CERO_GNTST_okay)
+    if (hyper::grant_table_op(CERO_GNTTABOP_setup_table, &setup, 1) != 0 ||
+        setup.status != CERO_GNTST_okay)
         return false;
     while (frame_count < wanted) {
         auto mapped = map_shared_frame(MachineFrame{list[frame_count]});
@@ -88,8 +91,10 @@ void init_grants() noexcept {
     static_cast<void>(hyper::grant_table_op(CERO_GNTTABOP_set_version, &version, 1));
     cero_gnttab_query_size query{CERO_DOMID_SELF, 0, 0, 0, 0, 0};
     frame_limit = initial_frames;
-    if (hyper::grant_table_op(CERO_GNTTABOP_query_size, &query, 1) == 0 && query.status == CERO_GNTST_okay)
-        frame_limit = query.max_nr_frames < max_table_frames ? query.max_nr_frames : max_table_frames;
+    if (hyper::grant_table_op(CERO_GNTTABOP_query_size, &query, 1) == 0 &&
+        query.status == CERO_GNTST_okay)
+        frame_limit =
+            query.max_nr_frames < max_table_frames ? query.max_nr_frames : max_table_frames;
     if (!grow())
         printk(Level::warning, "no grant table: this domain can lend no pages");
 }
@@ -105,14 +110,16 @@ Result<Ref> offer(DomainId to, MachineFrame frame, bool readonly) noexcept {
     free_head = slot.frame;
     slot.frame = static_cast<std::uint32_t>(frame.raw());
     slot.domid = to;
-    __atomic_store_n(&slot.flags,
-                     static_cast<std::uint16_t>(CERO_GTF_permit_access | (readonly ? CERO_GTF_readonly : 0)),
-                     __ATOMIC_RELEASE);
+    __atomic_store_n(
+        &slot.flags,
+        static_cast<std::uint16_t>(CERO_GTF_permit_access | (readonly ? CERO_GTF_readonly : 0)),
+        __ATOMIC_RELEASE);
     return ref;
 }
 
 bool in_use(Ref ref) noexcept {
-    return (__atomic_load_n(&entry(ref).flags, __ATOMIC_ACQUIRE) & (CERO_GTF_reading | CERO_GTF_writing)) != 0;
+    return (__atomic_load_n(&entry(ref).flags, __ATOMIC_ACQUIRE) &
+            (CERO_GTF_reading | CERO_GTF_writing)) != 0;
 }
 
 Status withdraw(Ref ref) noexcept {
@@ -121,7 +128,8 @@ Status withdraw(Ref ref) noexcept {
     do {
         if ((flags & (CERO_GTF_reading | CERO_GTF_writing)) != 0)
             return Errno::busy;
-    } while (!__atomic_compare_exchange_n(&slot.flags, &flags, std::uint16_t{0}, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    } while (!__atomic_compare_exchange_n(&slot.flags, &flags, std::uint16_t{0}, false,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
     SpinGuard guard{lock};
     slot.frame = free_head;
     free_head = ref;
@@ -152,7 +160,8 @@ constexpr std::size_t group = 32;
 
 /// Issues `count` requests in groups: `encode` fills an operation, `decode` takes its results back.
 template <typename Operation, typename Request, typename Encode, typename Decode>
-Status issue(unsigned command, Request* requests, std::size_t count, Encode encode, Decode decode) noexcept {
+Status issue(unsigned command, Request* requests, std::size_t count, Encode encode,
+             Decode decode) noexcept {
     for (std::size_t at = 0; at < count; at += group) {
         const std::size_t size = count - at < group ? count - at : group;
         Operation operations[group];
@@ -222,8 +231,9 @@ Status copy(CopyRequest* requests, std::size_t count) noexcept {
             side(in.source, out.source);
             side(in.target, out.dest);
             out.len = in.length;
-            out.flags = static_cast<std::uint16_t>((in.source.is_ref ? CERO_GNTCOPY_source_gref : 0) |
-                                                   (in.target.is_ref ? CERO_GNTCOPY_dest_gref : 0));
+            out.flags =
+                static_cast<std::uint16_t>((in.source.is_ref ? CERO_GNTCOPY_source_gref : 0) |
+                                           (in.target.is_ref ? CERO_GNTCOPY_dest_gref : 0));
         },
         [](CopyRequest& out, const cero_gnttab_copy& in) { out.status = in.status; });
 }

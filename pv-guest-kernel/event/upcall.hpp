@@ -32,7 +32,8 @@ inline void unmask_events() noexcept {
     barrier();
     __atomic_store_n(&this_vcpu_info().evtchn_upcall_mask, std::uint8_t{0}, __ATOMIC_RELAXED);
     barrier(); // mask before pending: what arrives in between delivers itself
-    if (__atomic_load_n(&this_vcpu_info().evtchn_upcall_pending, __ATOMIC_RELAXED) != 0) [[unlikely]]
+    if (__atomic_load_n(&this_vcpu_info().evtchn_upcall_pending, __ATOMIC_RELAXED) != 0)
+        [[unlikely]]
         hyper::deliver_events();
 }
 

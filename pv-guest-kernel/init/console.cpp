@@ -13,7 +13,8 @@ namespace kernel {
 namespace {
 
 /// Writes what fits; waits for the backend only a bounded time, for it may be gone.
-void ring_write(cero_console_page& page, const BootRing& ring, const char* text, std::size_t size) noexcept {
+void ring_write(cero_console_page& page, const BootRing& ring, const char* text,
+                std::size_t size) noexcept {
     unsigned patience = 200;
     while (size != 0) {
         const std::uint32_t consumed = __atomic_load_n(&page.out_cons, __ATOMIC_ACQUIRE);

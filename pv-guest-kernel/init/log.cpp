@@ -35,10 +35,12 @@ void set_console_level(Level level) noexcept {
 void vprintk(Level level, const char* format, va_list args) {
     char line[line_size];
     const Nanoseconds now = monotonic_ns();
-    int length = cero::format_to(line, sizeof line, "<%d>[%5llu.%06llu] ", static_cast<int>(level) + 3,
-                                 static_cast<unsigned long long>(now / ns_per_s),
-                                 static_cast<unsigned long long>(now % ns_per_s / ns_per_us));
-    length += cero::vformat_to(line + length, sizeof line - static_cast<std::size_t>(length), format, args);
+    int length =
+        cero::format_to(line, sizeof line, "<%d>[%5llu.%06llu] ", static_cast<int>(level) + 3,
+                        static_cast<unsigned long long>(now / ns_per_s),
+                        static_cast<unsigned long long>(now % ns_per_s / ns_per_us));
+    length += cero::vformat_to(line + length, sizeof line - static_cast<std::size_t>(length),
+                               format, args);
     if (length > static_cast<int>(sizeof line) - 2)
         length = static_cast<int>(sizeof line) - 2;
     if (line[length - 1] != '\n')

@@ -15,7 +15,8 @@ int atexit(void (*)()) {
     return 0;
 }
 
-[[noreturn]] void __cxa_pure_virtual() { // NOLINT(bugprone-reserved-identifier): the compiler's name
+[[noreturn]] void
+__cxa_pure_virtual() { // NOLINT(bugprone-reserved-identifier): the compiler's name
     kernel::panic("call of a pure virtual function");
 }
 

@@ -38,7 +38,9 @@ void request_shutdown(ShutdownKind kind) noexcept {
     requested_kind = kind;
     printk(Level::info, "shutdown requested");
     // What busybox init (and ours) take these signals for.
-    signal_process(1, kind == ShutdownKind::reboot ? sig_term : kind == ShutdownKind::halt ? sig_usr1 : sig_usr2);
+    signal_process(1, kind == ShutdownKind::reboot ? sig_term
+                      : kind == ShutdownKind::halt ? sig_usr1
+                                                   : sig_usr2);
     if (!spawn_kernel_thread("shutdown", wait_and_stop, nullptr))
         printk(Level::error, "no memory to watch over the shutdown");
 }
@@ -46,8 +48,8 @@ void request_shutdown(ShutdownKind kind) noexcept {
 void shutdown_now(ShutdownKind kind) noexcept {
     while (hook_count != 0)
         hooks[--hook_count]();
-    constexpr std::uint32_t reasons[] = {CERO_SHUTDOWN_poweroff, CERO_SHUTDOWN_reboot, CERO_SHUTDOWN_poweroff,
-                                         CERO_SHUTDOWN_crash};
+    constexpr std::uint32_t reasons[] = {CERO_SHUTDOWN_poweroff, CERO_SHUTDOWN_reboot,
+                                         CERO_SHUTDOWN_poweroff, CERO_SHUTDOWN_crash};
     const cero_sched_shutdown argument{reasons[static_cast<unsigned>(kind)]};
     for (;;)
         static_cast<void>(hyper::sched_op(CERO_SCHEDOP_shutdown, &argument));

@@ -145,7 +145,8 @@ BootRing boot_console_ring() noexcept {
 }
 void* boot_ring_page(const BootRing& ring) noexcept {
     // Needed before the direct map exists, hence through the image's mapping.
-    const std::uint64_t frame = reinterpret_cast<const std::uint64_t*>(CERO_M2P_VIRT_START)[ring.frame.raw()];
+    const std::uint64_t frame =
+        reinterpret_cast<const std::uint64_t*>(CERO_M2P_VIRT_START)[ring.frame.raw()];
     return reinterpret_cast<void*>(image_base + (frame << page_shift));
 }
 
@@ -159,10 +160,12 @@ void kernel_start(const cero_start_info* given, std::uintptr_t boot_stack_top) {
     map_shared_info();
     init_traps();
     init_events();
-    printk(Level::info, "Cero PV kernel, %s domain, %llu MiB", is_initial_domain() ? "first" : "guest",
+    printk(Level::info, "Cero PV kernel, %s domain, %llu MiB",
+           is_initial_domain() ? "first" : "guest",
            static_cast<unsigned long long>(info->nr_pages >> 8));
     init_memory(*info, boot_stack_top);
-    for (void (*const* constructor)() = constructors_start; constructor != constructors_end; ++constructor)
+    for (void (*const* constructor)() = constructors_start; constructor != constructors_end;
+         ++constructor)
         (*constructor)();
     init_user_context();
     init_grants();

@@ -14,11 +14,12 @@ namespace kernel {
 namespace {
 
 bool is_valid_range(UserAddress start, std::uint64_t size) noexcept {
-    return (start & page_mask) == 0 && size != 0 && size <= user_limit && start <= user_limit - size;
+    return (start & page_mask) == 0 && size != 0 && size <= user_limit &&
+           start <= user_limit - size;
 }
 
-/// The entry for the same frame under the area's protection. Writing is granted only where no fault is
-/// needed to break sharing or to note the page as dirty.
+/// The entry for the same frame under the area's protection. Writing is granted only where no fault
+/// is needed to break sharing or to note the page as dirty.
 PteValue entry_for(const Vma& area, PteValue old) noexcept {
     const PteValue kept = old & pte::special;
     if (area.protection == 0)
@@ -28,8 +29,9 @@ PteValue entry_for(const Vma& area, PteValue old) noexcept {
         flags |= pte::no_execute;
     if ((area.protection & protection::write) != 0) {
         const Page* page = kept != 0 ? nullptr : own_page(pte::frame(old));
-        if (page == nullptr ? area.shared
-                            : !area.shared && page->use == PageUse::anonymous && page->references == 1)
+        if (page == nullptr
+                ? area.shared
+                : !area.shared && page->use == PageUse::anonymous && page->references == 1)
             flags |= pte::writable | pte::dirty;
     }
     return pte::make(pte::frame(old), flags);
@@ -127,7 +129,9 @@ void AddressSpace::merge_around(std::size_t index) noexcept {
 Result<UserAddress> AddressSpace::map(const MapRequest& request) noexcept {
     const std::uint64_t size = page_up(request.size);
     if (size == 0 || size > user_limit)
-        return size == 0 && request.size != 0 ? Errno::nomem : request.size == 0 ? Errno::inval : Errno::nomem;
+        return size == 0 && request.size != 0 ? Errno::nomem
+               : request.size == 0            ? Errno::inval
+                                              : Errno::nomem;
     Mappable* mappable = nullptr;
     if (request.file != nullptr)
         mappable = TRY(request.file->ops->mappable(*request.file));
@@ -163,7 +167,8 @@ Result<UserAddress> AddressSpace::map(const MapRequest& request) noexcept {
                 return Errno::exist;
             return unmap_locked(address, address + size);
         }
-        if (address < mmap_bottom || !is_valid_range(address, size) || areas.overlaps(address, address + size))
+        if (address < mmap_bottom || !is_valid_range(address, size) ||
+            areas.overlaps(address, address + size))
             address = find_gap(size);
         return address == 0 ? Errno::nomem : Errno::ok;
     };
@@ -250,7 +255,8 @@ Status AddressSpace::unmap(UserAddress start, UserAddress end) noexcept {
     return unmap_locked(start, end);
 }
 
-Status AddressSpace::protect(UserAddress start, UserAddress end, std::uint32_t protection) noexcept {
+Status AddressSpace::protect(UserAddress start, UserAddress end,
+                             std::uint32_t protection) noexcept {
     if (end == start)
         return {};
     if (end < start || !is_valid_range(start, end - start))
@@ -258,7 +264,8 @@ Status AddressSpace::protect(UserAddress start, UserAddress end, std::uint32_t p
     MutexGuard guard{lock};
     // All of the range must be mapped.
     UserAddress covered = start;
-    for (std::size_t i = areas.first_ending_above(start); i < areas.size() && areas[i].start <= covered; ++i) {
+    for (std::size_t i = areas.first_ending_above(start);
+         i < areas.size() && areas[i].start <= covered; ++i) {
         if (areas[i].fixed_size && (areas[i].start < start || areas[i].end > end))
             return Errno::inval;
         covered = areas[i].end;
@@ -303,7 +310,8 @@ Status AddressSpace::discard(UserAddress start, UserAddress end) noexcept {
     if (end < start || !is_valid_range(start, end - start))
         return Errno::inval;
     MutexGuard guard{lock};
-    for (std::size_t i = areas.first_ending_above(start); i < areas.size() && areas[i].start < end; ++i) {
+    for (std::size_t i = areas.first_ending_above(start); i < areas.size() && areas[i].start < end;
+         ++i) {
         Vma& area = areas[i];
         if (area.device || area.shared)
             continue;
@@ -327,8 +335,8 @@ UserAddress AddressSpace::set_break(UserAddress wanted) noexcept {
         const std::size_t below = areas.first_ending_above(old_end - 1);
         Vma* heap = below < areas.size() ? &areas[below] : nullptr;
         constexpr std::uint32_t data = protection::read | protection::write;
-        if (old_end > break_start && heap != nullptr && heap->end == old_end && heap->mappable == nullptr &&
-            heap->protection == data && !heap->shared) {
+        if (old_end > break_start && heap != nullptr && heap->end == old_end &&
+            heap->mappable == nullptr && heap->protection == data && !heap->shared) {
             heap->end = new_end;
         } else {
             Vma* area = new_area();
@@ -367,8 +375,9 @@ Status AddressSpace::move_pages(UserAddress from, UserAddress to, std::uint64_t 
     return {};
 }
 
-Result<UserAddress> AddressSpace::remap(UserAddress address, std::uint64_t old_size, std::uint64_t new_size,
-                                        bool may_move, bool fixed, UserAddress target) noexcept {
+Result<UserAddress> AddressSpace::remap(UserAddress address, std::uint64_t old_size,
+                                        std::uint64_t new_size, bool may_move, bool fixed,
+                                        UserAddress target) noexcept {
     old_size = page_up(old_size);
     new_size = page_up(new_size);
     if (old_size == 0 || new_size == 0 || !is_valid_range(address, old_size) ||
@@ -470,8 +479,9 @@ Status AddressSpace::copy_to(AddressSpace& child, UserAddress hot) noexcept {
                     if (page_down(hot) == address) {
                         if (Page* own = alloc_page(PageUse::anonymous); own != nullptr) {
                             memcpy(own->data(), page->data(), page_size);
-                            child.tables_.set(batch, address,
-                                              pte::make(own->machine_frame(), entry & ~pte::frame_mask));
+                            child.tables_.set(
+                                batch, address,
+                                pte::make(own->machine_frame(), entry & ~pte::frame_mask));
                             ++child.resident;
                             return;
                         }

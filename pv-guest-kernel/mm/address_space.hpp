@@ -39,12 +39,12 @@ struct MapRequest {
     bool no_replace;
     bool grows_down;
     bool populate;
-    File* file;             ///< null: anonymous
+    File* file; ///< null: anonymous
     std::uint64_t page_index;
 };
 
-/// `lock` guards the areas and the tables; it is held across faults, which may sleep. Kernel code that
-/// holds it must not touch user memory.
+/// `lock` guards the areas and the tables; it is held across faults, which may sleep. Kernel code
+/// that holds it must not touch user memory.
 class AddressSpace final {
 public:
     [[nodiscard]] static Result<AddressSpace*> create() noexcept;
@@ -52,26 +52,33 @@ public:
     /// The last one unmaps everything. Sleeps (files are written back by their owners).
     void put() noexcept;
 
-    [[nodiscard]] MachineFrame kernel_root_frame() const noexcept { return tables_.roots().kernel_root->machine_frame(); }
-    [[nodiscard]] MachineFrame user_root_frame() const noexcept { return tables_.roots().user_root->machine_frame(); }
+    [[nodiscard]] MachineFrame kernel_root_frame() const noexcept {
+        return tables_.roots().kernel_root->machine_frame();
+    }
+    [[nodiscard]] MachineFrame user_root_frame() const noexcept {
+        return tables_.roots().user_root->machine_frame();
+    }
 
     [[nodiscard]] Result<UserAddress> map(const MapRequest& request) noexcept;
     [[nodiscard]] Status unmap(UserAddress start, UserAddress end) noexcept;
-    [[nodiscard]] Status protect(UserAddress start, UserAddress end, std::uint32_t protection) noexcept;
-    [[nodiscard]] Result<UserAddress> remap(UserAddress address, std::uint64_t old_size, std::uint64_t new_size,
-                                            bool may_move, bool fixed, UserAddress target) noexcept;
+    [[nodiscard]] Status protect(UserAddress start, UserAddress end,
+                                 std::uint32_t protection) noexcept;
+    [[nodiscard]] Result<UserAddress> remap(UserAddress address, std::uint64_t old_size,
+                                            std::uint64_t new_size, bool may_move, bool fixed,
+                                            UserAddress target) noexcept;
     /// madvise(MADV_DONTNEED): contents of private anonymous memory become zero.
     [[nodiscard]] Status discard(UserAddress start, UserAddress end) noexcept;
     [[nodiscard]] UserAddress set_break(UserAddress wanted) noexcept;
     /// The address must be below user_limit. The space is the current process'.
     [[nodiscard]] FaultResult fault(UserAddress address, FaultKind kind) noexcept;
-    /// Copies all areas into an empty space; private pages become copy-on-write, but the page of `hot`
-    /// (the stack pointer), which both sides are about to write, is copied at once.
+    /// Copies all areas into an empty space; private pages become copy-on-write, but the page of
+    /// `hot` (the stack pointer), which both sides are about to write, is copied at once.
     [[nodiscard]] Status copy_to(AddressSpace& child, UserAddress hot) noexcept;
 
-    /// For exec and debuggers' reads: like the process' own access, from another context. Short counts end
-    /// at the first page that cannot be had.
-    [[nodiscard]] std::size_t access(UserAddress address, void* data, std::size_t size, bool write) noexcept;
+    /// For exec and debuggers' reads: like the process' own access, from another context. Short
+    /// counts end at the first page that cannot be had.
+    [[nodiscard]] std::size_t access(UserAddress address, void* data, std::size_t size,
+                                     bool write) noexcept;
     /// Hooks in what was built offline (exec, fork).
     void activate() noexcept;
 
@@ -80,12 +87,13 @@ public:
     UserAddress break_start{};
     UserAddress break_end{};
     UserAddress arguments_start{}, arguments_end{}, environment_start{}, environment_end{};
-    std::uint64_t resident{};  ///< pages mapped
+    std::uint64_t resident{}; ///< pages mapped
     std::uint64_t data_limit{~std::uint64_t{0}};
     Ref<File> executable;
 
 private:
-    friend Status map_user_frames(Vma&, UserAddress, const MachineFrame*, std::size_t, DomainId, int*) noexcept;
+    friend Status map_user_frames(Vma&, UserAddress, const MachineFrame*, std::size_t, DomainId,
+                                  int*) noexcept;
     friend Status map_user_page(Vma&, UserAddress, Page&) noexcept;
     friend Result<std::uint64_t> user_pte_machine(Vma&, UserAddress) noexcept;
 

@@ -21,16 +21,17 @@ Page* page_array;
 namespace {
 
 constexpr std::uint64_t frames_per_table = entries_per_table;
-constexpr std::uint64_t first_usable_frame = 1; // frame 0 stays unused: null pointers of careless code
+constexpr std::uint64_t first_usable_frame =
+    1; // frame 0 stays unused: null pointers of careless code
 
-std::uint64_t frames;            // of the domain
-std::uint64_t* p2m;              // frame -> machine frame
-PteValue* root;                  // initial level-4 table
-std::uint64_t* direct_tables;    // machine frame of the level-1 table of each 2 MiB of the direct map
-std::uint64_t reserved_end;      // first frame behind start-of-day data
-std::uint64_t next_early;        // next frame that early_page() hands out
-std::uint64_t mapped_end;        // frames below are mapped
-std::uint64_t ramdisk_first;     // initial ramdisk, where it is not part of start-of-day data
+std::uint64_t frames;         // of the domain
+std::uint64_t* p2m;           // frame -> machine frame
+PteValue* root;               // initial level-4 table
+std::uint64_t* direct_tables; // machine frame of the level-1 table of each 2 MiB of the direct map
+std::uint64_t reserved_end;   // first frame behind start-of-day data
+std::uint64_t next_early;     // next frame that early_page() hands out
+std::uint64_t mapped_end;     // frames below are mapped
+std::uint64_t ramdisk_first;  // initial ramdisk, where it is not part of start-of-day data
 std::uint64_t ramdisk_end;
 std::uint64_t max_machine_frame; // of the machine-to-physical table
 
@@ -40,8 +41,8 @@ std::uint64_t machine_to_frame(std::uint64_t machine) noexcept {
 
 /// Start-of-day view of a table, before the direct map exists.
 PteValue* image_table(PteValue entry) noexcept {
-    return reinterpret_cast<PteValue*>(
-        image_base + (machine_to_frame(pte::frame(entry).raw()) << page_shift));
+    return reinterpret_cast<PteValue*>(image_base +
+                                       (machine_to_frame(pte::frame(entry).raw()) << page_shift));
 }
 
 char* image_page(std::uint64_t frame) noexcept {
@@ -61,10 +62,15 @@ std::uint64_t early_frame() {
 }
 
 /// Where start-of-day data end: behind the page tables and the builder's stack, which come last.
-std::uint64_t find_reserved_end(const cero_start_info& info, std::uintptr_t boot_stack_top) noexcept {
-    const auto frame_behind = [](std::uintptr_t end) { return page_up(end - image_base) >> page_shift; };
+std::uint64_t find_reserved_end(const cero_start_info& info,
+                                std::uintptr_t boot_stack_top) noexcept {
+    const auto frame_behind = [](std::uintptr_t end) {
+        return page_up(end - image_base) >> page_shift;
+    };
     std::uint64_t end = frame_behind(reinterpret_cast<std::uintptr_t>(image_end));
-    const auto extend = [&end](std::uint64_t candidate) { end = candidate > end ? candidate : end; };
+    const auto extend = [&end](std::uint64_t candidate) {
+        end = candidate > end ? candidate : end;
+    };
     extend(frame_behind(boot_stack_top));
     extend(frame_behind(reinterpret_cast<std::uintptr_t>(&info) + page_size));
     extend(frame_behind(info.pt_base + info.nr_pt_frames * page_size));
@@ -102,8 +108,9 @@ std::uint64_t initial_pte_machine(std::uint64_t frame) noexcept {
     return (pte::frame(level1).raw() << page_shift) + (frame % frames_per_table) * sizeof(PteValue);
 }
 
-/// Extends the mapping (image and direct map share it up to 1 GiB) over all frames. Each level-1 table
-/// comes from memory mapped so far; a batch of requests makes a group of them read-only and hooks it in.
+/// Extends the mapping (image and direct map share it up to 1 GiB) over all frames. Each level-1
+/// table comes from memory mapped so far; a batch of requests makes a group of them read-only and
+/// hooks it in.
 void build_direct_map() {
     constexpr unsigned batch_tables = 64;
     static cero_mmu_update requests[batch_tables * 2 + 4];
@@ -119,7 +126,8 @@ void build_direct_map() {
     const std::uint64_t root_machine =
         p2m[(reinterpret_cast<std::uintptr_t>(root) - image_base) >> page_shift] << page_shift;
     for (const std::uint64_t table : {direct_level3, vmap_level3})
-        requests[count++] = {initial_pte_machine(table), pte::make(MachineFrame{p2m[table]}, pte::kernel_read)};
+        requests[count++] = {initial_pte_machine(table),
+                             pte::make(MachineFrame{p2m[table]}, pte::kernel_read)};
     requests[count++] = {root_machine + direct_slot * sizeof(PteValue),
                          pte::make(MachineFrame{p2m[direct_level3]}, pte::table)};
     requests[count++] = {root_machine + vmap_slot * sizeof(PteValue),
@@ -154,8 +162,9 @@ void build_direct_map() {
             level2_frame = early_frame();
             requests[count++] = {direct_pte_machine(GuestFrame{level2_frame}),
                                  pte::make(MachineFrame{p2m[level2_frame]}, pte::kernel_read)};
-            requests[count++] = {entry_machine(direct_level3, static_cast<unsigned>(table / entries_per_table)),
-                                 pte::make(MachineFrame{p2m[level2_frame]}, pte::table)};
+            requests[count++] = {
+                entry_machine(direct_level3, static_cast<unsigned>(table / entries_per_table)),
+                pte::make(MachineFrame{p2m[level2_frame]}, pte::table)};
             update(requests, count);
         }
         const std::uint64_t level1_frame = early_frame();
@@ -166,8 +175,9 @@ void build_direct_map() {
         direct_tables[table] = p2m[level1_frame];
         requests[count++] = {direct_pte_machine(GuestFrame{level1_frame}),
                              pte::make(MachineFrame{p2m[level1_frame]}, pte::kernel_read)};
-        requests[count++] = {entry_machine(level2_frame, static_cast<unsigned>(table % entries_per_table)),
-                             pte::make(MachineFrame{p2m[level1_frame]}, pte::table)};
+        requests[count++] = {
+            entry_machine(level2_frame, static_cast<unsigned>(table % entries_per_table)),
+            pte::make(MachineFrame{p2m[level1_frame]}, pte::table)};
         if (count >= batch_tables || mapped_end - next_early < 2) {
             update(requests, count);
             hooked = table + 1;
@@ -185,7 +195,8 @@ void fill_allocator() {
     if (first < ramdisk_end && first + count > ramdisk_first)
         first = ramdisk_end;
     if (first + count >= frames)
-        panic("no room for the page array: %llu frames are too few", static_cast<unsigned long long>(frames));
+        panic("no room for the page array: %llu frames are too few",
+              static_cast<unsigned long long>(frames));
     page_array = reinterpret_cast<Page*>(direct_base + (first << page_shift));
     memset(static_cast<void*>(page_array), 0, bytes);
 
@@ -203,9 +214,11 @@ void fill_allocator() {
     while (frame < frames) {
         const Range* next = nullptr;
         for (const Range& range : reserved)
-            if (range.end > frame && range.end != range.first && (next == nullptr || range.first < next->first))
+            if (range.end > frame && range.end != range.first &&
+                (next == nullptr || range.first < next->first))
                 next = &range;
-        const std::uint64_t gap_end = next != nullptr && next->first < frames ? next->first : frames;
+        const std::uint64_t gap_end =
+            next != nullptr && next->first < frames ? next->first : frames;
         if (gap_end > frame)
             buddy_add(GuestFrame{frame}, gap_end - frame);
         frame = next != nullptr && next->end > gap_end ? next->end : gap_end;
@@ -220,7 +233,8 @@ std::uint64_t direct_pte_machine(GuestFrame frame) noexcept {
 }
 
 PteValue direct_pte(GuestFrame frame, bool writable) noexcept {
-    return pte::make(MachineFrame{p2m[frame.raw()]}, writable ? pte::kernel_data : pte::kernel_read);
+    return pte::make(MachineFrame{p2m[frame.raw()]},
+                     writable ? pte::kernel_data : pte::kernel_read);
 }
 
 std::uint64_t total_frames() noexcept {
@@ -237,7 +251,8 @@ void set_p2m(GuestFrame frame, MachineFrame machine) noexcept {
 
 GuestFrame virt_to_pfn(const void* address) noexcept {
     const auto value = reinterpret_cast<std::uintptr_t>(address);
-    return GuestFrame{(value >= image_base ? value - image_base : value - direct_base) >> page_shift};
+    return GuestFrame{(value >= image_base ? value - image_base : value - direct_base) >>
+                      page_shift};
 }
 MachineFrame pfn_to_mfn(GuestFrame frame) noexcept {
     return MachineFrame{p2m[frame.raw()]};
@@ -252,7 +267,8 @@ void* pfn_to_virt(GuestFrame frame) noexcept {
 Result<GuestFrame> mfn_to_pfn(MachineFrame machine) noexcept {
     std::uint64_t frame = 0;
     if (machine.raw() > max_machine_frame ||
-        !load_word_raw(&frame, reinterpret_cast<const std::uint64_t*>(CERO_M2P_VIRT_START) + machine.raw()) ||
+        !load_word_raw(&frame, reinterpret_cast<const std::uint64_t*>(CERO_M2P_VIRT_START) +
+                                   machine.raw()) ||
         frame >= frames || p2m[frame] != machine.raw())
         return Errno::noent;
     return GuestFrame{frame};
@@ -298,7 +314,8 @@ void init_memory(const cero_start_info& info, std::uintptr_t boot_stack_top) {
     scan_initial_tables();
     build_direct_map();
     root = static_cast<PteValue*>(pfn_to_virt(virt_to_pfn(root)));
-    p2m = static_cast<std::uint64_t*>(info.mfn_list >= image_base ? pfn_to_virt(virt_to_pfn(p2m)) : p2m);
+    p2m = static_cast<std::uint64_t*>(info.mfn_list >= image_base ? pfn_to_virt(virt_to_pfn(p2m))
+                                                                  : p2m);
     direct_tables = static_cast<std::uint64_t*>(pfn_to_virt(virt_to_pfn(direct_tables)));
     fill_allocator();
 }
@@ -313,8 +330,10 @@ void protect_image() noexcept {
     const GuestFrame end = virt_to_pfn(rodata_end);
     const GuestFrame code_end = virt_to_pfn(text_end);
     for (std::uint64_t frame = first.raw(); frame < end.raw(); ++frame) {
-        const PteValue flags = frame < code_end.raw() ? pte::kernel_read & ~pte::no_execute : pte::kernel_read;
-        batch.set(direct_pte_machine(GuestFrame{frame}), pte::make(MachineFrame{p2m[frame]}, flags));
+        const PteValue flags =
+            frame < code_end.raw() ? pte::kernel_read & ~pte::no_execute : pte::kernel_read;
+        batch.set(direct_pte_machine(GuestFrame{frame}),
+                  pte::make(MachineFrame{p2m[frame]}, flags));
     }
     batch.flush_tlb();
     batch.commit();

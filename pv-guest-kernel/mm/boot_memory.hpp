@@ -8,8 +8,8 @@
 
 namespace kernel {
 
-/// `boot_stack_top`: rsp at entry; the builder's stack is the last of its data. Panics when memory is too
-/// small to start.
+/// `boot_stack_top`: rsp at entry; the builder's stack is the last of its data. Panics when memory
+/// is too small to start.
 void init_memory(const cero_start_info& info, std::uintptr_t boot_stack_top);
 
 /// Machine address of the direct map's entry for a frame: where its access rights are changed.
@@ -18,7 +18,8 @@ void init_memory(const cero_start_info& info, std::uintptr_t boot_stack_top);
 [[nodiscard]] PteValue direct_pte(GuestFrame frame, bool writable) noexcept;
 
 [[nodiscard]] std::uint64_t total_frames() noexcept;
-/// Contents of the initial level-4 table, which every process' kernel table repeats in the kernel slots.
+/// Contents of the initial level-4 table, which every process' kernel table repeats in the kernel
+/// slots.
 [[nodiscard]] PteValue* kernel_root() noexcept;
 void set_p2m(GuestFrame frame, MachineFrame machine) noexcept;
 /// Makes the image's code and constants read-only.

@@ -38,11 +38,12 @@ bool allows(const Vma& area, FaultKind kind) noexcept {
 Status AddressSpace::install(UserAddress address, PteValue entry, bool flush) noexcept {
     const Process* process = current()->process;
     if (tables_.is_live(address) && process != nullptr && process->space == this) {
-        const long result = hyper::update_va_mapping(address, entry,
-                                                     flush ? CERO_UVMF_INVLPG | CERO_UVMF_LOCAL : CERO_UVMF_NONE);
+        const long result = hyper::update_va_mapping(
+            address, entry, flush ? CERO_UVMF_INVLPG | CERO_UVMF_LOCAL : CERO_UVMF_NONE);
         if (result != 0)
-            panic("update_va_mapping(%llx, %llx) refused: %ld", static_cast<unsigned long long>(address),
-                  static_cast<unsigned long long>(entry), result);
+            panic("update_va_mapping(%llx, %llx) refused: %ld",
+                  static_cast<unsigned long long>(address), static_cast<unsigned long long>(entry),
+                  result);
         return {};
     }
     MmuBatch batch;
@@ -59,7 +60,8 @@ Status AddressSpace::break_sharing(Vma& area, UserAddress address, PteValue old)
     Page* page = own_page(pte::frame(old));
     if (area.shared) {
         if (area.mappable != nullptr) { // tells the owner that the page gets dirty
-            Page* again = TRY(area.mappable->get_page(area.page_index + ((address - area.start) >> page_shift), true));
+            Page* again = TRY(area.mappable->get_page(
+                area.page_index + ((address - area.start) >> page_shift), true));
             again->put();
         }
         return install(address, pte::make(page->machine_frame(), flags_of(area, true)), true);
@@ -141,8 +143,8 @@ FaultResult AddressSpace::fault_locked(UserAddress address, FaultKind kind) noex
     if (area == nullptr) {
         // A stack that was given with MAP_GROWSDOWN reaches down to the access.
         const std::size_t above = areas.first_ending_above(address);
-        if (above == areas.size() || !areas[above].grows_down || areas[above].end - address > stack_size ||
-            areas.overlaps(address, areas[above].start))
+        if (above == areas.size() || !areas[above].grows_down ||
+            areas[above].end - address > stack_size || areas.overlaps(address, areas[above].start))
             return {false, sig_segv, segv_maperr};
         area = &areas[above];
         area->start = address;
@@ -178,7 +180,8 @@ FaultResult AddressSpace::fault(UserAddress address, FaultKind kind) noexcept {
     return fault_locked(address, kind);
 }
 
-std::size_t AddressSpace::access(UserAddress address, void* data, std::size_t size, bool write) noexcept {
+std::size_t AddressSpace::access(UserAddress address, void* data, std::size_t size,
+                                 bool write) noexcept {
     MutexGuard guard{lock};
     std::size_t done = 0;
     auto* bytes = static_cast<char*>(data);
@@ -222,7 +225,8 @@ namespace {
 /// Takes the address space's lock unless the caller, inside Mappable::mapped(), holds it already.
 class SpaceGuard {
 public:
-    explicit SpaceGuard(AddressSpace& space) noexcept : lock_{space.lock}, taken_{!lock_.held_by_current()} {
+    explicit SpaceGuard(AddressSpace& space) noexcept
+        : lock_{space.lock}, taken_{!lock_.held_by_current()} {
         if (taken_)
             lock_.lock();
     }
@@ -239,13 +243,14 @@ private:
 };
 } // namespace
 
-Status map_user_frames(Vma& area, UserAddress address, const MachineFrame* frames, std::size_t count,
-                       DomainId owner, int* errors) noexcept {
+Status map_user_frames(Vma& area, UserAddress address, const MachineFrame* frames,
+                       std::size_t count, DomainId owner, int* errors) noexcept {
     if (address < area.start || count > (area.end - address) >> page_shift)
         return Errno::inval;
     AddressSpace& space = *area.space;
     SpaceGuard guard{space};
-    const PteValue flags = pte::special | flags_of(area, (area.protection & protection::write) != 0);
+    const PteValue flags =
+        pte::special | flags_of(area, (area.protection & protection::write) != 0);
     for (std::size_t i = 0; i < count; ++i)
         TRY(space.tables_.ensure(address + (i << page_shift)));
     space.activate();
@@ -284,9 +289,10 @@ Status map_user_page(Vma& area, UserAddress address, Page& page) noexcept {
     space.activate();
     page.get();
     ++space.resident;
-    return space.install(address,
-                         pte::make(page.machine_frame(), flags_of(area, (area.protection & protection::write) != 0)),
-                         true);
+    return space.install(
+        address,
+        pte::make(page.machine_frame(), flags_of(area, (area.protection & protection::write) != 0)),
+        true);
 }
 
 Result<std::uint64_t> user_pte_machine(Vma& area, UserAddress address) noexcept {

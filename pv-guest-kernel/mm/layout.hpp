@@ -14,7 +14,8 @@ namespace kernel {
 
 inline constexpr std::uintptr_t direct_base = 0xffff'8800'0000'0000;
 inline constexpr std::uintptr_t vmap_base = 0xffff'8880'0000'0000;
-inline constexpr std::uintptr_t vmap_end = vmap_base + (std::uintptr_t{1} << 37); // 128 GiB are plenty
+inline constexpr std::uintptr_t vmap_end =
+    vmap_base + (std::uintptr_t{1} << 37); // 128 GiB are plenty
 inline constexpr std::uintptr_t image_base = 0xffff'ffff'8000'0000;
 inline constexpr unsigned direct_slot = 272;
 inline constexpr unsigned vmap_slot = 273;
@@ -33,8 +34,8 @@ inline constexpr PteValue accessed = 0x20;
 inline constexpr PteValue dirty = 0x40;
 /// Software: the frame is not an own, counted page (device, grant, foreign).
 inline constexpr PteValue special = 0x200;
-/// Software, in an absent entry: the page stays the process', but may not be touched (PROT_NONE). The
-/// frame bits are inverted, so that no CPU speculates on them.
+/// Software, in an absent entry: the page stays the process', but may not be touched (PROT_NONE).
+/// The frame bits are inverted, so that no CPU speculates on them.
 inline constexpr PteValue hidden = 0x400;
 inline constexpr PteValue no_execute = PteValue{1} << 63;
 inline constexpr PteValue frame_mask = 0x000f'ffff'ffff'f000;
@@ -60,7 +61,8 @@ constexpr PteValue make_hidden(MachineFrame frame, PteValue flags) noexcept {
 
 /// Index of an address in a table of `level` 1 to 4.
 constexpr unsigned table_index(std::uintptr_t address, unsigned level) noexcept {
-    return static_cast<unsigned>(address >> (page_shift + 9 * (level - 1))) & (entries_per_table - 1);
+    return static_cast<unsigned>(address >> (page_shift + 9 * (level - 1))) &
+           (entries_per_table - 1);
 }
 
 } // namespace kernel

@@ -35,7 +35,8 @@ void MmuBatch::commit() noexcept {
         const cero_mmuext_op flush{CERO_MMUEXT_TLB_FLUSH_LOCAL, 0, {}, {}};
         std::uint32_t done = 0;
         hyper::Multicall<2> calls;
-        calls.add(CERO_HYPERCALL_mmu_update, by_address(requests_), count_, by_address(&done), CERO_DOMID_SELF);
+        calls.add(CERO_HYPERCALL_mmu_update, by_address(requests_), count_, by_address(&done),
+                  CERO_DOMID_SELF);
         calls.add(CERO_HYPERCALL_mmuext_op, by_address(&flush), 1, 0, CERO_DOMID_SELF);
         if (!calls.flush())
             panic("mmu_update: request %u of %u (entry %#llx, value %#llx) refused", done, count_,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// MmuBatch: collects page-table updates so that many cost one hypercall; pages are given back only when no
-// entry and no TLB can reach them any more.
+// MmuBatch: collects page-table updates so that many cost one hypercall; pages are given back only
+// when no entry and no TLB can reach them any more.
 #pragma once
 
 #include "mm/layout.hpp"
@@ -10,8 +10,8 @@
 
 namespace kernel {
 
-/// Updates are applied in order, at the latest by commit(). An update that the hypervisor refuses is a
-/// broken invariant of the kernel: panic. Not to be held across anything that sleeps.
+/// Updates are applied in order, at the latest by commit(). An update that the hypervisor refuses
+/// is a broken invariant of the kernel: panic. Not to be held across anything that sleeps.
 class MmuBatch {
 public:
     MmuBatch() noexcept = default;

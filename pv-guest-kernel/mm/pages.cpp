@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Page allocation for everybody: the buddy allocator with reclaim behind it, references, device memory.
+// Page allocation for everybody: the buddy allocator with reclaim behind it, references, device
+// memory.
 #include "arch/x86_64/hypercalls.hpp"
 #include "mm/boot_memory.hpp"
 #include "mm/buddy.hpp"
@@ -44,7 +45,8 @@ bool is_contiguous(const Page* block, unsigned order, unsigned address_bits) noe
     for (std::uint64_t i = 1; i < (std::uint64_t{1} << order); ++i)
         if ((block + i)->machine_frame().raw() != first + i)
             return false;
-    return address_bits >= 64 || ((first + (std::uint64_t{1} << order)) << page_shift) >> address_bits == 0;
+    return address_bits >= 64 ||
+           ((first + (std::uint64_t{1} << order)) << page_shift) >> address_bits == 0;
 }
 
 /// Swaps the machine frames behind a block for contiguous ones. On failure the block is as before.
@@ -65,7 +67,8 @@ bool exchange_frames(Page* block, unsigned order, unsigned address_bits) noexcep
     cero_memory_exchange exchange{};
     exchange.in = {by_address(old_frames), count, 0, 0, CERO_DOMID_SELF, {}};
     exchange.out = {by_address(&out), 1, order, address_bits & 0xff, CERO_DOMID_SELF, {}};
-    const bool good = hyper::memory_op(CERO_XENMEM_exchange, &exchange) == 0 && exchange.nr_exchanged == count;
+    const bool good =
+        hyper::memory_op(CERO_XENMEM_exchange, &exchange) == 0 && exchange.nr_exchanged == count;
     MmuBatch batch;
     for (std::size_t i = 0; i < count; ++i) {
         if (good)
@@ -126,7 +129,8 @@ void* alloc_dma_pages(unsigned order, unsigned address_bits) noexcept {
     Page* block = allocate(order);
     if (block == nullptr)
         return nullptr;
-    if (!is_contiguous(block, order, address_bits) && !exchange_frames(block, order, address_bits)) {
+    if (!is_contiguous(block, order, address_bits) &&
+        !exchange_frames(block, order, address_bits)) {
         buddy_free(*block, order);
         return nullptr;
     }

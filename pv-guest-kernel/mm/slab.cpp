@@ -7,13 +7,15 @@
 
 #include <cstring>
 
-// A slab is one page cut into objects of one size. Its Page holds the state: `references` the objects in
-// use, `index` the first free object, `flags` the size class, `link` the class' list of slabs with room.
+// A slab is one page cut into objects of one size. Its Page holds the state: `references` the
+// objects in use, `index` the first free object, `flags` the size class, `link` the class' list of
+// slabs with room.
 
 namespace kernel {
 namespace {
 
-constexpr std::uint16_t sizes[] = {16, 32, 48, 64, 96, 128, 192, 256, 336, 448, 576, 800, 1024, 1360, 2048};
+constexpr std::uint16_t sizes[] = {16,  32,  48,  64,  96,   128,  192, 256,
+                                   336, 448, 576, 800, 1024, 1360, 2048};
 constexpr unsigned class_count = sizeof sizes / sizeof sizes[0];
 constexpr std::size_t largest = sizes[class_count - 1];
 
@@ -28,7 +30,6 @@ Spinlock lock;
 SizeClass classes[class_count];
 std::uint64_t page_count;
 
-constexpr std::uint8_t no_class = 0xff;
 struct ClassMap {
     std::uint8_t index[largest / 16 + 1];
     constexpr ClassMap() : index{} {
@@ -106,7 +107,8 @@ void kfree(void* block) noexcept {
         return;
     Page* slab = page_of(block);
     if (slab->use != PageUse::slab) {
-        if (slab->use != PageUse::kernel || (reinterpret_cast<std::uintptr_t>(block) & page_mask) != 0)
+        if (slab->use != PageUse::kernel ||
+            (reinterpret_cast<std::uintptr_t>(block) & page_mask) != 0)
             panic("kfree(%p): not a block of the heap", block);
         free_pages(block, slab->order);
         return;
@@ -142,7 +144,8 @@ void* krealloc(void* block, std::size_t size) noexcept {
     if (block == nullptr)
         return kmalloc(size);
     const Page* page = page_of(block);
-    const std::size_t have = page->use == PageUse::slab ? sizes[page->flags] : page_size << page->order;
+    const std::size_t have =
+        page->use == PageUse::slab ? sizes[page->flags] : page_size << page->order;
     if (size <= have)
         return block;
     void* larger = kmalloc(size);

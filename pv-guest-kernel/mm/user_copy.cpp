@@ -18,7 +18,8 @@ bool is_user_range(UserAddress address, std::size_t size) noexcept {
 } // namespace
 
 Status copy_from_user(void* to, UserAddress from, std::size_t size) noexcept {
-    if (!is_user_range(from, size) || copy_user_raw(to, reinterpret_cast<const void*>(from), size) != 0)
+    if (!is_user_range(from, size) ||
+        copy_user_raw(to, reinterpret_cast<const void*>(from), size) != 0)
         return Errno::fault;
     return {};
 }

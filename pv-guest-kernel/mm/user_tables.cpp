@@ -85,8 +85,8 @@ UserTables::~UserTables() {
     kfree(level3_.nodes);
 }
 
-/// An offline table below `parent`. Its Page::index is the entry to hook it into, 0 when the parent is
-/// offline too and got its entry at once.
+/// An offline table below `parent`. Its Page::index is the entry to hook it into, 0 when the parent
+/// is offline too and got its entry at once.
 Result<Page*> UserTables::new_table(Page& parent, unsigned index) noexcept {
     Page* table = alloc_zeroed(PageUse::table);
     if (table == nullptr)
@@ -111,7 +111,8 @@ Result<Page*> UserTables::make_level3(UserAddress address) noexcept {
     if (Page* table = level3_.find(slot); table != nullptr)
         return table;
     roots_.kernel_root->flags |= live;
-    Page* table = TRY(new_table(*roots_.kernel_root, slot)); // activate() repeats it in the user root
+    Page* table =
+        TRY(new_table(*roots_.kernel_root, slot)); // activate() repeats it in the user root
     if (!level3_.add(slot, table))
         panic("no memory for a list of page tables");
     return table;

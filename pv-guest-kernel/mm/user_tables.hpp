@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // UserTables: the page tables below the roots of one address space.
 //
-//   kernel root --+                        A table is offline until it hangs in a live one: then it is
-//                 +--> level 3 (slot 0) -> ordinary memory and its entries are plain stores. activate()
-//   user root ----+        recycled        makes all offline tables read-only and hooks them in with one
+//   kernel root --+                        A table is offline until it hangs in a live one: then it
+//   is
+//                 +--> level 3 (slot 0) -> ordinary memory and its entries are plain stores.
+//                 activate()
+//   user root ----+        recycled        makes all offline tables read-only and hooks them in
+//   with one
 //                          with the roots  batch. Fork and exec build whole trees offline.
 #pragma once
 
@@ -37,7 +40,8 @@ public:
     [[nodiscard]] PteValue get(UserAddress address) noexcept;
     /// Makes the tables for an address exist (possibly offline).
     [[nodiscard]] Status ensure(UserAddress address) noexcept;
-    /// Writes an entry whose table exists: at once if the table is offline, through the batch otherwise.
+    /// Writes an entry whose table exists: at once if the table is offline, through the batch
+    /// otherwise.
     void set(MmuBatch& batch, UserAddress address, PteValue value) noexcept;
     /// True if the table of the address is live, so that update_va_mapping reaches it.
     [[nodiscard]] bool is_live(UserAddress address) noexcept;
@@ -65,8 +69,8 @@ public:
             at = stop;
         }
     }
-    /// Unhooks every table and makes it ordinary memory again; then no entry is live any more and the
-    /// entries can still be read. free_tables() follows.
+    /// Unhooks every table and makes it ordinary memory again; then no entry is live any more and
+    /// the entries can still be read. free_tables() follows.
     void detach(MmuBatch& batch) noexcept;
     void free_tables() noexcept;
     [[nodiscard]] std::size_t table_count() const noexcept { return table_count_; }
@@ -76,7 +80,7 @@ private:
     static constexpr UserAddress level2_span = UserAddress{1} << 30;
     static constexpr std::uint16_t live = 1; ///< in Page::flags
 
-    struct Node { ///< a level-2 table, or a level-3 table of a slot other than 0
+    struct Node {          ///< a level-2 table, or a level-3 table of a slot other than 0
         std::uint64_t key; ///< address >> 30, or slot
         Page* page;
     };
@@ -95,7 +99,9 @@ private:
     };
     using PageList = cero::IntrusiveList<Page, &Page::link>;
 
-    [[nodiscard]] Page* level2(UserAddress address) const noexcept { return level2_.find(address >> 30); }
+    [[nodiscard]] Page* level2(UserAddress address) const noexcept {
+        return level2_.find(address >> 30);
+    }
     [[nodiscard]] Page* level1(UserAddress address) noexcept;
     [[nodiscard]] Result<Page*> make_level3(UserAddress address) noexcept;
     [[nodiscard]] Result<Page*> make_level2(UserAddress address) noexcept;

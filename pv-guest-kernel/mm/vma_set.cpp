@@ -23,7 +23,8 @@ std::size_t VmaSet::first_ending_above(UserAddress address) const noexcept {
 }
 
 Vma* VmaSet::find(UserAddress address) noexcept {
-    if (last_found_ < count_ && areas_[last_found_]->start <= address && address < areas_[last_found_]->end)
+    if (last_found_ < count_ && areas_[last_found_]->start <= address &&
+        address < areas_[last_found_]->end)
         return areas_[last_found_];
     const std::size_t index = first_ending_above(address);
     if (index == count_ || areas_[index]->start > address)

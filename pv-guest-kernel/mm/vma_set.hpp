@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// VmaSet: the areas of an address space in order of address. Never overlaps; pure, tested on the host.
+// VmaSet: the areas of an address space in order of address. Never overlaps; pure, tested on the
+// host.
 #pragma once
 
 #include <kernel/mapping.hpp>
@@ -26,7 +27,8 @@ public:
     void insert(Vma& area) noexcept;
     void remove_at(std::size_t index) noexcept;
     /// The highest gap of `size` bytes in [low, high); 0 if none.
-    [[nodiscard]] UserAddress find_gap(std::uint64_t size, UserAddress low, UserAddress high) const noexcept;
+    [[nodiscard]] UserAddress find_gap(std::uint64_t size, UserAddress low,
+                                       UserAddress high) const noexcept;
 
 private:
     Vma** areas_{};

@@ -21,7 +21,7 @@ constexpr std::size_t table_count = vmap_pages / entries_per_table;
 Spinlock lock;
 std::uint64_t used[vmap_pages / 64];
 std::size_t search_from;
-std::uint64_t level2_machine;           // machine address of the level-2 table
+std::uint64_t level2_machine;             // machine address of the level-2 table
 std::uint64_t table_machine[table_count]; // of each level-1 table, 0 while absent
 
 bool is_used(std::size_t page) noexcept {
@@ -60,16 +60,19 @@ Status make_tables(std::size_t first, std::size_t count) noexcept {
             return Errno::nomem;
         level2_machine = level2->machine_frame().raw() << page_shift;
         const PteValue root_entry = kernel_root()[vmap_slot];
-        batch.set((pte::frame(root_entry).raw() << page_shift), pte::make(level2->machine_frame(), pte::table));
+        batch.set((pte::frame(root_entry).raw() << page_shift),
+                  pte::make(level2->machine_frame(), pte::table));
     }
-    for (std::size_t table = first / entries_per_table; table <= (first + count - 1) / entries_per_table; ++table) {
+    for (std::size_t table = first / entries_per_table;
+         table <= (first + count - 1) / entries_per_table; ++table) {
         if (table_machine[table] != 0)
             continue;
         Page* level1 = new_table(batch);
         if (level1 == nullptr)
             return Errno::nomem;
         table_machine[table] = level1->machine_frame().raw() << page_shift;
-        batch.set(level2_machine + table * sizeof(PteValue), pte::make(level1->machine_frame(), pte::table));
+        batch.set(level2_machine + table * sizeof(PteValue),
+                  pte::make(level1->machine_frame(), pte::table));
     }
     return {};
 }
@@ -80,8 +83,9 @@ std::size_t page_index(const void* address) noexcept {
 
 PteValue cache_bits(Cache cache) noexcept {
     // Entry 2 of the hypervisor's page attribute table is UC-, entry 3 UC.
-    return cache == Cache::write_back ? 0 : cache == Cache::uncached ? pte::cache_disable | pte::write_through
-                                                                     : pte::cache_disable;
+    return cache == Cache::write_back ? 0
+           : cache == Cache::uncached ? pte::cache_disable | pte::write_through
+                                      : pte::cache_disable;
 }
 
 Status write_entry(const void* address, PteValue value, unsigned domain) noexcept {
@@ -119,9 +123,9 @@ Result<void*> map_machine(std::uint64_t machine_address, std::size_t bytes, Cach
     char* base = static_cast<char*>(TRY(reserve_kernel_pages(count)));
     for (std::size_t i = 0; i < count; ++i) {
         const MachineFrame frame{(machine_address >> page_shift) + i};
-        const Status mapped = write_entry(base + (i << page_shift),
-                                          pte::make(frame, pte::kernel_data | pte::special | cache_bits(cache)),
-                                          CERO_DOMID_IO);
+        const Status mapped = write_entry(
+            base + (i << page_shift),
+            pte::make(frame, pte::kernel_data | pte::special | cache_bits(cache)), CERO_DOMID_IO);
         if (!mapped) {
             unmap_machine(base, i << page_shift);
             release_kernel_pages(base + (i << page_shift), count - i);
@@ -133,7 +137,8 @@ Result<void*> map_machine(std::uint64_t machine_address, std::size_t bytes, Cach
 
 Result<void*> map_shared_frame(MachineFrame frame) noexcept {
     void* address = TRY(reserve_kernel_pages(1));
-    const Status mapped = write_entry(address, pte::make(frame, pte::kernel_data | pte::special), CERO_DOMID_SELF);
+    const Status mapped =
+        write_entry(address, pte::make(frame, pte::kernel_data | pte::special), CERO_DOMID_SELF);
     if (!mapped) {
         release_kernel_pages(address, 1);
         return mapped.error();
@@ -143,7 +148,8 @@ Result<void*> map_shared_frame(MachineFrame frame) noexcept {
 
 void unmap_machine(void* address, std::size_t bytes) noexcept {
     const auto start = page_down(reinterpret_cast<std::uintptr_t>(address));
-    const std::size_t count = page_up(reinterpret_cast<std::uintptr_t>(address) + bytes - start) >> page_shift;
+    const std::size_t count =
+        page_up(reinterpret_cast<std::uintptr_t>(address) + bytes - start) >> page_shift;
     if (bytes == 0)
         return;
     char* base = reinterpret_cast<char*>(start);

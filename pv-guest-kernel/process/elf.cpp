@@ -19,14 +19,16 @@ bool is_sane(const ElfSegment& segment, std::uint64_t file_size) noexcept {
 
 } // namespace
 
-Result<ElfImage> parse_elf(const void* head, std::size_t head_size, std::uint64_t file_size) noexcept {
+Result<ElfImage> parse_elf(const void* head, std::size_t head_size,
+                           std::uint64_t file_size) noexcept {
     ElfHeader header;
     if (head_size < sizeof header)
         return Errno::noexec;
     memcpy(&header, head, sizeof header);
     if (memcmp(header.ident, magic, sizeof magic) != 0 || header.machine != machine_x86_64 ||
-        (header.type != type_exec && header.type != type_dyn) || header.program_entry_size != sizeof(ElfSegment) ||
-        header.program_count == 0 || header.program_offset > head_size ||
+        (header.type != type_exec && header.type != type_dyn) ||
+        header.program_entry_size != sizeof(ElfSegment) || header.program_count == 0 ||
+        header.program_offset > head_size ||
         header.program_count > (head_size - header.program_offset) / sizeof(ElfSegment))
         return Errno::noexec;
     ElfImage image{};
@@ -36,7 +38,9 @@ Result<ElfImage> parse_elf(const void* head, std::size_t head_size, std::uint64_
     image.low = ~std::uint64_t{0};
     for (unsigned i = 0; i < header.program_count; ++i) {
         ElfSegment segment;
-        memcpy(&segment, static_cast<const char*>(head) + header.program_offset + i * sizeof segment, sizeof segment);
+        memcpy(&segment,
+               static_cast<const char*>(head) + header.program_offset + i * sizeof segment,
+               sizeof segment);
         if (segment.type == elf_interpreter) {
             image.interpreter_offset = segment.offset;
             image.interpreter_size = segment.file_size;
@@ -46,7 +50,8 @@ Result<ElfImage> parse_elf(const void* head, std::size_t head_size, std::uint64_
         if (image.load_count == elf_max_segments || !is_sane(segment, file_size) ||
             (image.load_count != 0 && page_down(segment.address) < image.high))
             return Errno::noexec;
-        if (header.program_offset >= segment.offset && header.program_offset < segment.offset + segment.file_size)
+        if (header.program_offset >= segment.offset &&
+            header.program_offset < segment.offset + segment.file_size)
             image.program_headers = segment.address + (header.program_offset - segment.offset);
         image.low = page_down(segment.address) < image.low ? page_down(segment.address) : image.low;
         image.high = page_up(segment.address + segment.memory_size);

@@ -12,7 +12,8 @@ struct ElfHeader {
     std::uint32_t version;
     std::uint64_t entry, program_offset, section_offset;
     std::uint32_t flags;
-    std::uint16_t header_size, program_entry_size, program_count, section_entry_size, section_count, section_names;
+    std::uint16_t header_size, program_entry_size, program_count, section_entry_size, section_count,
+        section_names;
 };
 static_assert(sizeof(ElfHeader) == 64);
 
@@ -28,17 +29,19 @@ inline constexpr unsigned elf_max_segments = 16;
 
 struct ElfImage {
     std::uint64_t entry;
-    std::uint64_t low, high;       ///< page-aligned span of the load segments
-    std::uint64_t program_headers; ///< address (before relocation) of the program headers; 0: not mapped
-    bool relocatable;              ///< ET_DYN
+    std::uint64_t low, high; ///< page-aligned span of the load segments
+    std::uint64_t
+        program_headers; ///< address (before relocation) of the program headers; 0: not mapped
+    bool relocatable;    ///< ET_DYN
     unsigned load_count;
     ElfSegment loads[elf_max_segments];
     std::uint64_t interpreter_offset, interpreter_size; ///< size 0: none
     std::uint16_t header_count;
 };
 
-/// Checks the headers (`head`: the first bytes of the file, program headers included) against each other.
-/// noexec: not an x86-64 program, or a malformed one.
-[[nodiscard]] Result<ElfImage> parse_elf(const void* head, std::size_t head_size, std::uint64_t file_size) noexcept;
+/// Checks the headers (`head`: the first bytes of the file, program headers included) against each
+/// other. noexec: not an x86-64 program, or a malformed one.
+[[nodiscard]] Result<ElfImage> parse_elf(const void* head, std::size_t head_size,
+                                         std::uint64_t file_size) noexcept;
 
 } // namespace kernel

@@ -39,7 +39,8 @@ std::uint32_t protection_of(const ElfSegment& segment) noexcept {
            ((segment.flags & elf_exec) != 0 ? protection::exec : 0);
 }
 
-Status map_segment(AddressSpace& space, File& file, const ElfSegment& segment, std::uint64_t bias) noexcept {
+Status map_segment(AddressSpace& space, File& file, const ElfSegment& segment,
+                   std::uint64_t bias) noexcept {
     const UserAddress start = page_down(segment.address) + bias;
     const UserAddress data_end = segment.address + segment.file_size + bias;
     const UserAddress end = page_up(segment.address + segment.memory_size) + bias;
@@ -63,8 +64,8 @@ Status map_segment(AddressSpace& space, File& file, const ElfSegment& segment, s
         static_cast<void>(TRY(space.map(request)));
     }
     // The tail of the last page of file data belongs to zeroed memory.
-    if (segment.memory_size > segment.file_size && segment.file_size != 0 && (data_end & page_mask) != 0 &&
-        (segment.flags & elf_write) != 0) {
+    if (segment.memory_size > segment.file_size && segment.file_size != 0 &&
+        (data_end & page_mask) != 0 && (segment.flags & elf_write) != 0) {
         static const char zeros[page_size] = {};
         const std::size_t tail = file_end - data_end;
         if (space.access(data_end, const_cast<char*>(zeros), tail, true) != tail)
@@ -73,7 +74,8 @@ Status map_segment(AddressSpace& space, File& file, const ElfSegment& segment, s
     return {};
 }
 
-Result<Program> map_image(AddressSpace& space, File& file, const ElfImage& image, UserAddress base) noexcept {
+Result<Program> map_image(AddressSpace& space, File& file, const ElfImage& image,
+                          UserAddress base) noexcept {
     const std::uint64_t bias = image.relocatable ? base - image.low : 0;
     if (!image.relocatable && (image.low < mmap_bottom || image.high > mmap_top))
         return Errno::noexec;
@@ -93,7 +95,8 @@ Result<Program> load_program(AddressSpace& space, File& file, const ElfImage& im
         char path[256];
         if (image.interpreter_size >= sizeof path)
             return Errno::noexec;
-        const std::size_t got = TRY(file.read_at(path, image.interpreter_size, image.interpreter_offset));
+        const std::size_t got =
+            TRY(file.read_at(path, image.interpreter_size, image.interpreter_offset));
         path[got] = '\0';
         Ref<File> interpreter = TRY(vfs::open_executable(path));
         char head[head_bytes];
@@ -107,8 +110,8 @@ Result<Program> load_program(AddressSpace& space, File& file, const ElfImage& im
 }
 
 /// Builds strings, vectors and auxiliary values at the top of the stack; yields the stack pointer.
-Result<UserAddress> build_stack(AddressSpace& space, const ExecStrings& strings, const Program& program,
-                                const char* path) noexcept {
+Result<UserAddress> build_stack(AddressSpace& space, const ExecStrings& strings,
+                                const Program& program, const char* path) noexcept {
     const Process& process = *current_process();
     static const char platform[] = "x86_64";
     struct {
@@ -128,12 +131,24 @@ Result<UserAddress> build_stack(AddressSpace& space, const ExecStrings& strings,
     };
     const Credentials& who = process.credentials;
     const Auxiliary auxiliary[] = {
-        {3, program.program_headers}, {4, sizeof(ElfSegment)}, {5, program.header_count},
-        {6, page_size},               {7, program.interpreter}, {8, 0},
-        {9, program.program_entry},   {11, who.uid},            {12, who.euid},
-        {13, who.gid},                {14, who.egid},           {15, tail_at + 16},
-        {16, cpuid(1).edx},           {17, 100},                {23, 0},
-        {25, tail_at},                {26, 0},                  {31, path_at},
+        {3, program.program_headers},
+        {4, sizeof(ElfSegment)},
+        {5, program.header_count},
+        {6, page_size},
+        {7, program.interpreter},
+        {8, 0},
+        {9, program.program_entry},
+        {11, who.uid},
+        {12, who.euid},
+        {13, who.gid},
+        {14, who.egid},
+        {15, tail_at + 16},
+        {16, cpuid(1).edx},
+        {17, 100},
+        {23, 0},
+        {25, tail_at},
+        {26, 0},
+        {31, path_at},
         {0, 0},
     };
     const std::size_t words = 1 + strings.argument_count + 1 + strings.environment_count + 1;
@@ -159,7 +174,8 @@ Result<UserAddress> build_stack(AddressSpace& space, const ExecStrings& strings,
     const auto put = [&space](UserAddress to, const void* from, std::size_t bytes) {
         return space.access(to, const_cast<void*>(from), bytes, true) == bytes;
     };
-    const bool good = put(path_at, path, path_size) && put(strings_at, strings.text, strings.size) &&
+    const bool good = put(path_at, path, path_size) &&
+                      put(strings_at, strings.text, strings.size) &&
                       put(tail_at, &tail, sizeof tail) && put(stack, vector, size);
     kfree(vector);
     if (!good)
@@ -171,8 +187,10 @@ Result<UserAddress> build_stack(AddressSpace& space, const ExecStrings& strings,
 }
 
 /// Puts strings in front of the arguments; `drop_first` removes the old first argument.
-Status prepend(ExecStrings& strings, const char* first, const char* second, const char* third, bool drop_first) noexcept {
-    const std::size_t dropped = drop_first && strings.argument_count != 0 ? strlen(strings.text) + 1 : 0;
+Status prepend(ExecStrings& strings, const char* first, const char* second, const char* third,
+               bool drop_first) noexcept {
+    const std::size_t dropped =
+        drop_first && strings.argument_count != 0 ? strlen(strings.text) + 1 : 0;
     const char* const parts[] = {first, second, third};
     std::size_t added = 0;
     for (const char* part : parts)
@@ -216,13 +234,16 @@ Result<Script> parse_script(const char* head, std::size_t size) noexcept {
     const auto is_end = [&] { return at >= size || head[at] == '\n' || head[at] == '\0'; };
     skip_blanks();
     std::size_t length = 0;
-    for (; !is_end() && head[at] != ' ' && head[at] != '\t' && length + 1 < sizeof script.interpreter; ++at)
+    for (;
+         !is_end() && head[at] != ' ' && head[at] != '\t' && length + 1 < sizeof script.interpreter;
+         ++at)
         script.interpreter[length++] = head[at];
     skip_blanks();
     std::size_t argument = 0;
     for (; !is_end() && argument + 1 < sizeof script.argument; ++at)
         script.argument[argument++] = head[at];
-    while (argument > 0 && (script.argument[argument - 1] == ' ' || script.argument[argument - 1] == '\t'))
+    while (argument > 0 &&
+           (script.argument[argument - 1] == ' ' || script.argument[argument - 1] == '\t'))
         script.argument[--argument] = '\0';
     if (length == 0)
         return Errno::noexec;
@@ -241,7 +262,8 @@ void become_only_thread() noexcept {
                     continue;
                 thread.kill_pending = true;
                 thread.signal_check = true;
-                if (thread.state == ThreadState::interruptible || thread.state == ThreadState::stopped)
+                if (thread.state == ThreadState::interruptible ||
+                    thread.state == ThreadState::stopped)
                     make_runnable(thread);
             }
         }
@@ -278,7 +300,8 @@ void apply_set_id(Process& process, const File& file) noexcept {
 }
 
 /// From here on the old program is gone.
-void commit(AddressSpace& space, const Program& program, UserAddress stack, Ref<File> file, const char* path) noexcept {
+void commit(AddressSpace& space, const Program& program, UserAddress stack, Ref<File> file,
+            const char* path) noexcept {
     Thread& self = *current();
     Process& process = *self.process;
     become_only_thread();
@@ -336,7 +359,8 @@ Status execute(const char* path, const Path* at, ExecStrings& strings) noexcept 
             return Errno::loop;
         auto parsed = parse_script(head, size);
         script = TRY(static_cast<Result<Script>&&>(parsed));
-        TRY(prepend(strings, script.interpreter, script.argument[0] != '\0' ? script.argument : nullptr, name, true));
+        TRY(prepend(strings, script.interpreter,
+                    script.argument[0] != '\0' ? script.argument : nullptr, name, true));
         file = TRY(vfs::open_executable(script.interpreter));
         memcpy(name, script.interpreter, sizeof name);
         size = TRY(file->read_at(head, sizeof head, 0));
@@ -377,8 +401,9 @@ Result<unsigned> copy_strings(ExecStrings& strings, UserAddress vector) noexcept
             return Errno::too_big;
         for (;;) {
             const std::size_t room = strings.capacity - strings.size;
-            const auto length = room == 0 ? Result<std::size_t>{Errno::nametoolong}
-                                          : copy_string_from_user(strings.text + strings.size, address, room);
+            const auto length =
+                room == 0 ? Result<std::size_t>{Errno::nametoolong}
+                          : copy_string_from_user(strings.text + strings.size, address, room);
             if (length) {
                 strings.size += *length + 1;
                 break;
@@ -397,7 +422,8 @@ Result<unsigned> copy_strings(ExecStrings& strings, UserAddress vector) noexcept
     return count;
 }
 
-Status exec_from_user(const Path* at, UserAddress path, UserAddress arguments, UserAddress environment) noexcept {
+Status exec_from_user(const Path* at, UserAddress path, UserAddress arguments,
+                      UserAddress environment) noexcept {
     constexpr std::size_t first_capacity = 4096;
     constexpr std::size_t path_capacity = 4096;
     auto* name = static_cast<char*>(kmalloc(path_capacity));
@@ -424,7 +450,8 @@ Status sys_execve(UserAddress path, UserAddress arguments, UserAddress environme
 }
 CERO_SYSCALL(59, execve);
 
-Status sys_execveat(int directory, UserAddress path, UserAddress arguments, UserAddress environment, int flags) {
+Status sys_execveat(int directory, UserAddress path, UserAddress arguments, UserAddress environment,
+                    int flags) {
     constexpr int current_directory = -100;
     constexpr int empty_path = 0x1000;
     if (directory == current_directory)

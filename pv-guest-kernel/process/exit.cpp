@@ -97,8 +97,9 @@ void end_process(Process& process) noexcept {
     process.state = ProcessState::zombie;
     const Process& parent = *process.parent;
     const SignalAction& action = parent.actions[sig_chld - 1];
-    const bool unwanted = process.exit_signal == sig_chld &&
-                          (action.handler == handler_ignore || (action.flags & sa_flag::no_child_wait) != 0);
+    const bool unwanted =
+        process.exit_signal == sig_chld &&
+        (action.handler == handler_ignore || (action.flags & sa_flag::no_child_wait) != 0);
     const int status = process.exit_status;
     notify_parent(process, (status & 0x7f) == 0 ? cld_exited : cld_killed,
                   (status & 0x7f) == 0 ? status >> 8 : status & 0x7f);
@@ -156,7 +157,8 @@ void exit_process(int status) noexcept {
             for (Thread& thread : process.threads) {
                 thread.kill_pending = true;
                 thread.signal_check = true;
-                if (thread.state == ThreadState::interruptible || thread.state == ThreadState::stopped)
+                if (thread.state == ThreadState::interruptible ||
+                    thread.state == ThreadState::stopped)
                     make_runnable(thread);
             }
         }
@@ -196,7 +198,8 @@ Result<Found> look_for_child(Process& self, int pid, int options) noexcept {
             continue;
         any = true;
         if (child.state == ProcessState::zombie && (options & wait_exited) != 0)
-            return Found{&child, child.exit_status, (child.exit_status & 0x7f) == 0 ? cld_exited : cld_killed};
+            return Found{&child, child.exit_status,
+                         (child.exit_status & 0x7f) == 0 ? cld_exited : cld_killed};
         if ((options & wait_untraced) != 0 && child.stopped && !child.stop_reported)
             return Found{&child, (child.stop_signal << 8) | 0x7f, cld_stopped};
         if ((options & wait_continued) != 0 && !child.continue_reported)
@@ -233,7 +236,10 @@ Result<Waited> wait_for_child(int pid, int options) noexcept {
     if (found.child == nullptr)
         return Waited{};
     Process& child = *found.child;
-    const Waited result{child.pid, found.status, found.code, child.credentials.uid,
+    const Waited result{child.pid,
+                        found.status,
+                        found.code,
+                        child.credentials.uid,
                         child.user_cycles + child.children_user_cycles,
                         child.system_cycles + child.children_system_cycles};
     if ((options & wait_nowait) != 0)
@@ -262,7 +268,8 @@ struct UserUsage {
 
 UserTimeval to_timeval(std::uint64_t cycles) noexcept {
     const Nanoseconds time = cycles_to_ns(cycles);
-    return {static_cast<std::int64_t>(time / ns_per_s), static_cast<std::int64_t>(time % ns_per_s / ns_per_us)};
+    return {static_cast<std::int64_t>(time / ns_per_s),
+            static_cast<std::int64_t>(time % ns_per_s / ns_per_us)};
 }
 
 Result<std::int64_t> sys_wait4(int pid, UserAddress status, int options, UserAddress usage) {
@@ -272,12 +279,15 @@ Result<std::int64_t> sys_wait4(int pid, UserAddress status, int options, UserAdd
     if (status != 0)
         TRY(write_user(status, waited.status));
     if (usage != 0)
-        TRY(write_user(usage, UserUsage{to_timeval(waited.user_cycles), to_timeval(waited.system_cycles), {}}));
+        TRY(write_user(
+            usage,
+            UserUsage{to_timeval(waited.user_cycles), to_timeval(waited.system_cycles), {}}));
     return waited.pid;
 }
 CERO_SYSCALL(61, wait4);
 
-Result<std::int64_t> sys_waitid(int kind, int id, UserAddress info, int options, UserAddress usage) {
+Result<std::int64_t> sys_waitid(int kind, int id, UserAddress info, int options,
+                                UserAddress usage) {
     constexpr int by_all = 0;
     constexpr int by_pid = 1;
     constexpr int by_group = 2;
@@ -296,15 +306,17 @@ Result<std::int64_t> sys_waitid(int kind, int id, UserAddress info, int options,
         out.code = waited.code;
         out.pid = waited.pid;
         out.uid = waited.uid;
-        out.status = waited.code == cld_exited ? waited.status >> 8
-                     : waited.code == cld_stopped ? waited.status >> 8
+        out.status = waited.code == cld_exited      ? waited.status >> 8
+                     : waited.code == cld_stopped   ? waited.status >> 8
                      : waited.code == cld_continued ? sig_cont
                                                     : waited.status & 0x7f;
     }
     if (info != 0)
         TRY(write_user(info, out));
     if (usage != 0 && waited.pid != 0)
-        TRY(write_user(usage, UserUsage{to_timeval(waited.user_cycles), to_timeval(waited.system_cycles), {}}));
+        TRY(write_user(
+            usage,
+            UserUsage{to_timeval(waited.user_cycles), to_timeval(waited.system_cycles), {}}));
     return 0;
 }
 CERO_SYSCALL(247, waitid);

@@ -15,7 +15,8 @@ namespace {
 namespace clone_flag {
 constexpr std::uint64_t signal_mask = 0xff, vm = 0x100, fs = 0x200, files = 0x400, sighand = 0x800,
                         vfork = 0x4000, parent = 0x8000, thread = 0x10000, settls = 0x80000,
-                        parent_settid = 0x100000, child_cleartid = 0x200000, child_settid = 0x01000000;
+                        parent_settid = 0x100000, child_cleartid = 0x200000,
+                        child_settid = 0x01000000;
 constexpr std::uint64_t namespaces = 0x7e020000 | 0x20000;
 } // namespace clone_flag
 
@@ -27,8 +28,10 @@ struct CloneArguments {
     std::uint64_t tls;
 };
 
-/// The parts of the new process that can fail. On an error the caller drops `child` with what it has.
-Status fill_process(Process& child, Process& parent, const CloneArguments& arguments, UserAddress stack_pointer) noexcept {
+/// The parts of the new process that can fail. On an error the caller drops `child` with what it
+/// has.
+Status fill_process(Process& child, Process& parent, const CloneArguments& arguments,
+                    UserAddress stack_pointer) noexcept {
     if ((arguments.flags & clone_flag::vm) != 0) {
         child.space = parent.space;
         child.space->get();
@@ -36,8 +39,10 @@ Status fill_process(Process& child, Process& parent, const CloneArguments& argum
         child.space = TRY(AddressSpace::create());
         TRY(parent.space->copy_to(*child.space, stack_pointer));
     }
-    child.files = (arguments.flags & clone_flag::files) != 0 ? parent.files.clone() : TRY(parent.files->duplicate());
-    child.fs = (arguments.flags & clone_flag::fs) != 0 ? parent.fs.clone() : TRY(parent.fs->duplicate());
+    child.files = (arguments.flags & clone_flag::files) != 0 ? parent.files.clone()
+                                                             : TRY(parent.files->duplicate());
+    child.fs =
+        (arguments.flags & clone_flag::fs) != 0 ? parent.fs.clone() : TRY(parent.fs->duplicate());
     return {};
 }
 
@@ -52,7 +57,8 @@ void inherit(Process& child, Process& parent) noexcept {
     child.start_time = monotonic_ns();
 }
 
-Result<Process*> create_process(Process& parent, const CloneArguments& arguments, int pid, UserAddress stack_pointer) noexcept {
+Result<Process*> create_process(Process& parent, const CloneArguments& arguments, int pid,
+                                UserAddress stack_pointer) noexcept {
     void* storage = kzalloc(sizeof(Process));
     if (storage == nullptr)
         return Errno::nomem;
@@ -155,7 +161,9 @@ Result<std::int64_t> do_clone(const CloneArguments& arguments) noexcept {
     copy_thread(**thread, self, arguments);
     {
         EventGuard guard;
-        child.parent = (arguments.flags & clone_flag::parent) != 0 && parent.parent != nullptr ? parent.parent : &parent;
+        child.parent = (arguments.flags & clone_flag::parent) != 0 && parent.parent != nullptr
+                           ? parent.parent
+                           : &parent;
         child.parent->children.push_back(child);
         all_processes().push_back(child);
         register_process(pid, &child);
@@ -177,8 +185,8 @@ Result<std::int64_t> do_clone(const CloneArguments& arguments) noexcept {
     return pid;
 }
 
-Result<std::int64_t> sys_clone(std::uint64_t flags, UserAddress stack, UserAddress parent_tid, UserAddress child_tid,
-                               std::uint64_t tls) {
+Result<std::int64_t> sys_clone(std::uint64_t flags, UserAddress stack, UserAddress parent_tid,
+                               UserAddress child_tid, std::uint64_t tls) {
     return do_clone({flags, stack, parent_tid, child_tid, tls});
 }
 CERO_SYSCALL(56, clone);
@@ -189,7 +197,8 @@ Result<std::int64_t> sys_fork() {
 CERO_SYSCALL(57, fork);
 
 Result<std::int64_t> sys_vfork() {
-    return do_clone({clone_flag::vm | clone_flag::vfork | static_cast<std::uint64_t>(sig_chld), 0, 0, 0, 0});
+    return do_clone(
+        {clone_flag::vm | clone_flag::vfork | static_cast<std::uint64_t>(sig_chld), 0, 0, 0, 0});
 }
 CERO_SYSCALL(58, vfork);
 

@@ -6,7 +6,8 @@
 
 #include <kernel/syscall.hpp>
 
-extern "C" int compare_exchange_user_raw(std::uint32_t* at, std::uint32_t* expected, std::uint32_t desired);
+extern "C" int compare_exchange_user_raw(std::uint32_t* at, std::uint32_t* expected,
+                                         std::uint32_t desired);
 
 namespace kernel {
 namespace {
@@ -33,13 +34,15 @@ SleeperList buckets[bucket_count];
 
 Key key_of(UserAddress address) noexcept {
     AddressSpace* space = current_process()->space;
-    if (const Vma* area = space->areas.find(address); area != nullptr && area->shared && area->mappable != nullptr)
+    if (const Vma* area = space->areas.find(address);
+        area != nullptr && area->shared && area->mappable != nullptr)
         return {area->mappable, (area->page_index << page_shift) + (address - area->start)};
     return {space, address};
 }
 
 SleeperList& bucket_of(const Key& key) noexcept {
-    const std::uint64_t mixed = (reinterpret_cast<std::uint64_t>(key.object) >> 6) ^ (key.offset >> 2);
+    const std::uint64_t mixed =
+        (reinterpret_cast<std::uint64_t>(key.object) >> 6) ^ (key.offset >> 2);
     return buckets[(mixed ^ (mixed >> 7)) % bucket_count];
 }
 
@@ -78,7 +81,8 @@ int requeue(const Key& from, const Key& to, int count) noexcept {
     return moved;
 }
 
-Status wait(UserAddress address, std::uint32_t expected, Nanoseconds deadline, std::uint32_t bits) noexcept {
+Status wait(UserAddress address, std::uint32_t expected, Nanoseconds deadline,
+            std::uint32_t bits) noexcept {
     // Nothing can run between this look and going to sleep: the kernel is not preempted.
     if (TRY(read_user<std::uint32_t>(address)) != expected)
         return Errno::again;
@@ -106,15 +110,25 @@ struct UserTimespec {
 
 constexpr int op_mask = 0x7f;
 constexpr int op_realtime = 0x100;
-enum Operation { op_wait = 0, op_wake = 1, op_requeue = 3, op_cmp_requeue = 4, op_wake_op = 5, op_wait_bitset = 9, op_wake_bitset = 10 };
+enum Operation {
+    op_wait = 0,
+    op_wake = 1,
+    op_requeue = 3,
+    op_cmp_requeue = 4,
+    op_wake_op = 5,
+    op_wait_bitset = 9,
+    op_wake_bitset = 10
+};
 
 Result<Nanoseconds> deadline_of(int op, UserAddress timeout) noexcept {
     if (timeout == 0)
         return WaitQueue::no_deadline;
     const auto time = TRY(read_user<UserTimespec>(timeout));
-    if (time.seconds < 0 || time.nanoseconds < 0 || time.nanoseconds >= static_cast<std::int64_t>(ns_per_s))
+    if (time.seconds < 0 || time.nanoseconds < 0 ||
+        time.nanoseconds >= static_cast<std::int64_t>(ns_per_s))
         return Errno::inval;
-    const Nanoseconds value = static_cast<Nanoseconds>(time.seconds) * ns_per_s + static_cast<Nanoseconds>(time.nanoseconds);
+    const Nanoseconds value = static_cast<Nanoseconds>(time.seconds) * ns_per_s +
+                              static_cast<Nanoseconds>(time.nanoseconds);
     if ((op & op_mask) == op_wait)
         return monotonic_ns() + value; // relative
     if ((op & op_realtime) == 0)
@@ -124,8 +138,11 @@ Result<Nanoseconds> deadline_of(int op, UserAddress timeout) noexcept {
 }
 
 /// FUTEX_WAKE_OP: changes the second word as told and wakes there too if its old value compares.
-Result<std::int64_t> wake_op(UserAddress address, int count, UserAddress second, int second_count, std::uint32_t code) noexcept {
-    const auto sign_extend = [](std::uint32_t v) { return static_cast<std::int32_t>(v << 20) >> 20; };
+Result<std::int64_t> wake_op(UserAddress address, int count, UserAddress second, int second_count,
+                             std::uint32_t code) noexcept {
+    const auto sign_extend = [](std::uint32_t v) {
+        return static_cast<std::int32_t>(v << 20) >> 20;
+    };
     std::int32_t operand = sign_extend(code >> 12 & 0xfff);
     const std::int32_t compared = sign_extend(code & 0xfff);
     if ((code >> 28 & 8) != 0)
@@ -134,12 +151,22 @@ Result<std::int64_t> wake_op(UserAddress address, int count, UserAddress second,
     for (;;) {
         std::uint32_t value = static_cast<std::uint32_t>(operand);
         switch (code >> 28 & 7) {
-        case 0: break;
-        case 1: value = old + value; break;
-        case 2: value = old | value; break;
-        case 3: value = old & ~value; break;
-        case 4: value = old ^ value; break;
-        default: return Errno::nosys;
+        case 0:
+            break;
+        case 1:
+            value = old + value;
+            break;
+        case 2:
+            value = old | value;
+            break;
+        case 3:
+            value = old & ~value;
+            break;
+        case 4:
+            value = old ^ value;
+            break;
+        default:
+            return Errno::nosys;
         }
         std::uint32_t seen = old;
         if (compare_exchange_user_raw(reinterpret_cast<std::uint32_t*>(second), &seen, value) != 0)
@@ -151,13 +178,26 @@ Result<std::int64_t> wake_op(UserAddress address, int count, UserAddress second,
     const auto signed_old = static_cast<std::int32_t>(old);
     bool holds = false;
     switch (code >> 24 & 0xf) {
-    case 0: holds = signed_old == compared; break;
-    case 1: holds = signed_old != compared; break;
-    case 2: holds = signed_old < compared; break;
-    case 3: holds = signed_old <= compared; break;
-    case 4: holds = signed_old > compared; break;
-    case 5: holds = signed_old >= compared; break;
-    default: return Errno::nosys;
+    case 0:
+        holds = signed_old == compared;
+        break;
+    case 1:
+        holds = signed_old != compared;
+        break;
+    case 2:
+        holds = signed_old < compared;
+        break;
+    case 3:
+        holds = signed_old <= compared;
+        break;
+    case 4:
+        holds = signed_old > compared;
+        break;
+    case 5:
+        holds = signed_old >= compared;
+        break;
+    default:
+        return Errno::nosys;
     }
     int woken = wake(key_of(address), count, any_bit);
     if (holds)
@@ -165,8 +205,8 @@ Result<std::int64_t> wake_op(UserAddress address, int count, UserAddress second,
     return woken;
 }
 
-Result<std::int64_t> sys_futex(UserAddress address, int op, std::uint32_t value, std::uint64_t timeout,
-                               UserAddress second, std::uint32_t third) {
+Result<std::int64_t> sys_futex(UserAddress address, int op, std::uint32_t value,
+                               std::uint64_t timeout, UserAddress second, std::uint32_t third) {
     if ((address & 3) != 0 || address >= user_limit)
         return (address & 3) != 0 ? Errno::inval : Errno::fault;
     const auto limit = static_cast<int>(value > 0x7fffffff ? 0x7fffffff : value);
@@ -185,7 +225,8 @@ Result<std::int64_t> sys_futex(UserAddress address, int op, std::uint32_t value,
     case op_wake:
         return wake(key_of(address), limit, any_bit);
     case op_wake_bitset:
-        return third == 0 ? Result<std::int64_t>{Errno::inval} : Result<std::int64_t>{wake(key_of(address), limit, third)};
+        return third == 0 ? Result<std::int64_t>{Errno::inval}
+                          : Result<std::int64_t>{wake(key_of(address), limit, third)};
     case op_cmp_requeue:
         if (TRY(read_user<std::uint32_t>(address)) != third)
             return Errno::again;

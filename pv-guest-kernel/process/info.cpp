@@ -106,7 +106,8 @@ Ref<FsContext> process_fs(int pid) noexcept {
 }
 Ref<File> process_executable(int pid) noexcept {
     const Process* process = find_process(pid);
-    return process == nullptr || process->space == nullptr ? Ref<File>{} : process->space->executable.clone();
+    return process == nullptr || process->space == nullptr ? Ref<File>{}
+                                                           : process->space->executable.clone();
 }
 
 namespace {
@@ -133,7 +134,8 @@ private:
 };
 } // namespace
 
-Result<std::size_t> read_process_memory(int pid, UserAddress from, void* to, std::size_t size) noexcept {
+Result<std::size_t> read_process_memory(int pid, UserAddress from, void* to,
+                                        std::size_t size) noexcept {
     const SpaceRef space{pid};
     if (space.get() == nullptr)
         return Errno::srch;
@@ -160,7 +162,8 @@ void for_each_mapping(int pid, MapsCallback callback, void* context) noexcept {
         entry.offset = area.page_index << page_shift;
         entry.file = area.file;
         entry.label = area.end == stack_top ? "[stack]"
-                      : area.start >= space->break_start && area.end <= page_up(space->break_end) && area.file == nullptr
+                      : area.start >= space->break_start && area.end <= page_up(space->break_end) &&
+                              area.file == nullptr
                           ? "[heap]"
                           : nullptr;
         callback(entry, context);
@@ -181,7 +184,8 @@ void sample_load(void*) {
         sleep_ns(period);
         const std::uint32_t running = scheduler_counters().runnable - 1; // not this thread
         for (unsigned i = 0; i < 3; ++i)
-            averages[i] = (averages[i] * decay[i] + running * fixed_one * (fixed_one - decay[i])) >> fixed_bits;
+            averages[i] = (averages[i] * decay[i] + running * fixed_one * (fixed_one - decay[i])) >>
+                          fixed_bits;
     }
 }
 void start_load_sampling() {

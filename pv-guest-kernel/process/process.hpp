@@ -48,9 +48,9 @@ struct Process {
     int exit_signal{sig_chld};
 
     ProcessState state{ProcessState::alive};
-    int exit_status{};       ///< as wait4 reports it
+    int exit_status{}; ///< as wait4 reports it
     bool exiting{};
-    bool has_executed{};     ///< exec since fork (setpgid by the parent is over)
+    bool has_executed{}; ///< exec since fork (setpgid by the parent is over)
     bool stopped{};
     bool stop_reported{true};
     int stop_signal{};
@@ -58,11 +58,11 @@ struct Process {
     WaitQueue child_events;  ///< children changed state
     WaitQueue* vfork_done{}; ///< the parent waits for exec or exit
 
-    Timer alarm;             ///< ITIMER_REAL
+    Timer alarm; ///< ITIMER_REAL
     Nanoseconds alarm_interval{};
 
     Nanoseconds start_time{};
-    std::uint64_t user_cycles{}, system_cycles{};                 ///< of threads that ended
+    std::uint64_t user_cycles{}, system_cycles{}; ///< of threads that ended
     std::uint64_t children_user_cycles{}, children_system_cycles{};
     std::uint64_t minor_faults{}, major_faults{};
 
@@ -98,7 +98,7 @@ void reap(Process& process) noexcept;
 
 /// Replaces the program of the current process. The strings lie in kernel memory.
 struct ExecStrings {
-    char* text;            ///< all strings, each with its NUL: arguments, then environment
+    char* text; ///< all strings, each with its NUL: arguments, then environment
     std::size_t size;
     std::size_t capacity;
     unsigned argument_count;

@@ -145,7 +145,8 @@ void send_signal(Process& process, const SignalInfo& info) noexcept {
 
 void send_signal(Thread& thread, const SignalInfo& info) noexcept {
     EventGuard guard;
-    if (thread.process == nullptr || !accept(*thread.process, info.signal, thread.blocked | thread.awaited))
+    if (thread.process == nullptr ||
+        !accept(*thread.process, info.signal, thread.blocked | thread.awaited))
         return;
     thread.pending.add(info);
     update_signal_check(thread);
@@ -199,7 +200,8 @@ namespace {
 
 // The frame that a handler finds on its stack, and that sigreturn reads back. Layouts of the ABI.
 struct MachineContext {
-    std::uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags;
+    std::uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip,
+        rflags;
     std::uint16_t cs, gs, fs, ss;
     std::uint64_t error, trap, old_mask, cr2;
     std::uint64_t fpu;
@@ -237,14 +239,16 @@ constexpr int ss_disable = 2;
 void fill_info(UserSignalInfo& out, const SignalInfo& info) noexcept {
     out.signal = info.signal;
     out.code = info.code;
-    const std::uint64_t sender = static_cast<std::uint32_t>(info.pid) | (std::uint64_t{info.uid} << 32);
+    const std::uint64_t sender =
+        static_cast<std::uint32_t>(info.pid) | (std::uint64_t{info.uid} << 32);
     if (info.code > 0 && info.code != code_kernel &&
-        (info.signal == sig_segv || info.signal == sig_bus || info.signal == sig_ill || info.signal == sig_fpe ||
-         info.signal == sig_trap)) {
+        (info.signal == sig_segv || info.signal == sig_bus || info.signal == sig_ill ||
+         info.signal == sig_fpe || info.signal == sig_trap)) {
         out.fields[0] = info.address;
     } else {
         out.fields[0] = sender;
-        out.fields[1] = info.signal == sig_chld ? static_cast<std::uint32_t>(info.status) : info.value;
+        out.fields[1] =
+            info.signal == sig_chld ? static_cast<std::uint32_t>(info.status) : info.value;
     }
 }
 
@@ -272,12 +276,33 @@ Status enter_handler(TrapFrame& frame, const SignalAction& action, const SignalI
     out.context.stack_base = self.signal_stack.base;
     out.context.stack_flags = self.signal_stack.flags;
     out.context.stack_size = self.signal_stack.size;
-    out.context.machine = {.r8 = frame.r8, .r9 = frame.r9, .r10 = frame.r10, .r11 = frame.r11, .r12 = frame.r12,
-                           .r13 = frame.r13, .r14 = frame.r14, .r15 = frame.r15, .rdi = frame.rdi,
-                           .rsi = frame.rsi, .rbp = frame.rbp, .rbx = frame.rbx, .rdx = frame.rdx,
-                           .rax = frame.rax, .rcx = frame.rcx, .rsp = frame.rsp, .rip = frame.rip,
-                           .rflags = frame.rflags, .cs = 0x33, .gs = 0, .fs = 0, .ss = 0x2b, .error = 0,
-                           .trap = 0, .old_mask = saved_mask, .cr2 = info.address, .fpu = fpu_at,
+    out.context.machine = {.r8 = frame.r8,
+                           .r9 = frame.r9,
+                           .r10 = frame.r10,
+                           .r11 = frame.r11,
+                           .r12 = frame.r12,
+                           .r13 = frame.r13,
+                           .r14 = frame.r14,
+                           .r15 = frame.r15,
+                           .rdi = frame.rdi,
+                           .rsi = frame.rsi,
+                           .rbp = frame.rbp,
+                           .rbx = frame.rbx,
+                           .rdx = frame.rdx,
+                           .rax = frame.rax,
+                           .rcx = frame.rcx,
+                           .rsp = frame.rsp,
+                           .rip = frame.rip,
+                           .rflags = frame.rflags,
+                           .cs = 0x33,
+                           .gs = 0,
+                           .fs = 0,
+                           .ss = 0x2b,
+                           .error = 0,
+                           .trap = 0,
+                           .old_mask = saved_mask,
+                           .cr2 = info.address,
+                           .fpu = fpu_at,
                            .reserved = {}};
     out.context.mask = saved_mask;
     fill_info(out.info, info);
@@ -354,7 +379,8 @@ void deliver_signals(TrapFrame& frame) noexcept {
         SignalInfo info;
         {
             EventGuard guard;
-            if (!self.pending.take(~self.blocked, info) && !process.pending.take(~self.blocked, info))
+            if (!self.pending.take(~self.blocked, info) &&
+                !process.pending.take(~self.blocked, info))
                 break;
         }
         SignalAction& action = process.actions[info.signal - 1];
@@ -375,9 +401,10 @@ void deliver_signals(TrapFrame& frame) noexcept {
                 if (process.pid == 1 && info.code <= 0)
                     continue;
                 if (info.code > 0 && default_action(info.signal) == DefaultAction::core)
-                    printk(Level::info, "%s (%d): signal %d at %llx, rip %llx, rsp %llx", self.name, self.tid,
-                           info.signal, static_cast<unsigned long long>(info.address),
-                           static_cast<unsigned long long>(frame.rip), static_cast<unsigned long long>(frame.rsp));
+                    printk(Level::info, "%s (%d): signal %d at %llx, rip %llx, rsp %llx", self.name,
+                           self.tid, info.signal, static_cast<unsigned long long>(info.address),
+                           static_cast<unsigned long long>(frame.rip),
+                           static_cast<unsigned long long>(frame.rsp));
                 exit_process(info.signal);
             }
         }
@@ -388,7 +415,8 @@ void deliver_signals(TrapFrame& frame) noexcept {
         if ((chosen.flags & sa_flag::reset_hand) != 0)
             action.handler = handler_default;
         if (!enter_handler(frame, chosen, info, saved)) {
-            printk(Level::info, "%s (%d): no stack for signal %d", self.name, self.tid, info.signal);
+            printk(Level::info, "%s (%d): no stack for signal %d", self.name, self.tid,
+                   info.signal);
             exit_process(sig_segv);
         }
         std::uint64_t blocked = self.blocked | chosen.mask;

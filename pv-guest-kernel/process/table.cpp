@@ -118,7 +118,8 @@ bool process_group_is_orphaned(int group) noexcept {
         if (process.group != group || process.state != ProcessState::alive)
             continue;
         const Process* parent = process.parent;
-        if (parent != nullptr && parent->pid != 1 && parent->group != group && parent->session == process.session)
+        if (parent != nullptr && parent->pid != 1 && parent->group != group &&
+            parent->session == process.session)
             return false;
     }
     return true;
@@ -133,8 +134,9 @@ JobControl current_job() noexcept {
 
 bool current_blocks_signal(int signal) noexcept {
     const Thread* self = current();
-    return self->process != nullptr && ((self->blocked & signal_bit(signal)) != 0 ||
-                                        self->process->actions[signal - 1].handler == handler_ignore);
+    return self->process != nullptr &&
+           ((self->blocked & signal_bit(signal)) != 0 ||
+            self->process->actions[signal - 1].handler == handler_ignore);
 }
 
 TakenSignal take_pending_signal(std::uint64_t set) noexcept {

@@ -171,7 +171,8 @@ void discard_thread(Thread& thread) noexcept {
 
 namespace {
 /// What switch_stacks pops: r15 r14 r13 r12 rbx rbp, return address.
-void lay_switch_frame(Thread& thread, char* top, void (*first)(), std::uint64_t rbx, std::uint64_t r12) {
+void lay_switch_frame(Thread& thread, char* top, void (*first)(), std::uint64_t rbx,
+                      std::uint64_t r12) {
     auto* words = reinterpret_cast<std::uint64_t*>(top) - 7;
     words[0] = words[1] = words[2] = 0;
     words[3] = r12;
@@ -184,14 +185,17 @@ void lay_switch_frame(Thread& thread, char* top, void (*first)(), std::uint64_t 
 
 void prepare_kernel_entry(Thread& thread, void (*entry)(void*), void* argument) noexcept {
     lay_switch_frame(thread, thread.stack + kernel_stack_size, start_kernel_thread,
-                     reinterpret_cast<std::uint64_t>(entry), reinterpret_cast<std::uint64_t>(argument));
+                     reinterpret_cast<std::uint64_t>(entry),
+                     reinterpret_cast<std::uint64_t>(argument));
 }
 
 void prepare_user_entry(Thread& thread) noexcept {
-    lay_switch_frame(thread, reinterpret_cast<char*>(&thread.user_frame()), start_user_thread, 0, 0);
+    lay_switch_frame(thread, reinterpret_cast<char*>(&thread.user_frame()), start_user_thread, 0,
+                     0);
 }
 
-Result<Thread*> spawn_kernel_thread(const char* name, void (*entry)(void*), void* argument) noexcept {
+Result<Thread*> spawn_kernel_thread(const char* name, void (*entry)(void*),
+                                    void* argument) noexcept {
     Thread* thread = TRY(create_thread(name));
     prepare_kernel_entry(*thread, entry, argument);
     make_runnable(*thread);
@@ -295,8 +299,8 @@ ThreadList& all_threads() noexcept {
 }
 
 SchedulerCounters scheduler_counters() noexcept {
-    return {queue.switches, queue.idle->system_cycles, queue.queued + (queue.current != queue.idle ? 1 : 0),
-            thread_count};
+    return {queue.switches, queue.idle->system_cycles,
+            queue.queued + (queue.current != queue.idle ? 1 : 0), thread_count};
 }
 
 void init_scheduler(char* boot_stack) noexcept {

@@ -25,8 +25,8 @@ enum class ThreadState : std::uint8_t {
     dead,
 };
 
-/// How urgently a thread runs: kernel threads first, then threads that gave up the CPU by themselves,
-/// then those that used up their time slice.
+/// How urgently a thread runs: kernel threads first, then threads that gave up the CPU by
+/// themselves, then those that used up their time slice.
 enum class RunLevel : std::uint8_t { kernel, interactive, batch };
 
 struct SignalStack {
@@ -119,7 +119,8 @@ struct Thread {
 [[nodiscard]] Result<Thread*> create_thread(const char* name) noexcept;
 /// A thread that never ran.
 void discard_thread(Thread& thread) noexcept;
-/// Lays a start frame so that the thread begins at entry(argument) / in user mode with user_frame().
+/// Lays a start frame so that the thread begins at entry(argument) / in user mode with
+/// user_frame().
 void prepare_kernel_entry(Thread& thread, void (*entry)(void*), void* argument) noexcept;
 void prepare_user_entry(Thread& thread) noexcept;
 /// Puts a thread into the run queue; also wakes. Any context.
@@ -127,7 +128,8 @@ void make_runnable(Thread& thread) noexcept;
 /// Wakes a thread that sleeps interruptibly (signal) or is stopped; `any` also one that does not.
 void interrupt_thread(Thread& thread) noexcept;
 
-/// Picks the next thread and switches to it. The current thread's state says whether it stays runnable.
+/// Picks the next thread and switches to it. The current thread's state says whether it stays
+/// runnable.
 void schedule() noexcept;
 /// Ends the current thread; its stack is freed by the next one.
 [[noreturn]] void exit_thread() noexcept;

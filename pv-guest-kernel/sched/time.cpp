@@ -34,7 +34,8 @@ public:
     }
     void run_expired() noexcept {
         Nanoseconds now = monotonic_ns();
-        for (Timer* timer = timers_.front(); timer != nullptr && timer->deadline_ <= now; timer = timers_.front()) {
+        for (Timer* timer = timers_.front(); timer != nullptr && timer->deadline_ <= now;
+             timer = timers_.front()) {
             List::remove(*timer);
             timer->callback_(timer->context_);
             now = monotonic_ns();
@@ -95,7 +96,8 @@ Nanoseconds wall_base() noexcept {
     for (;;) {
         const std::uint32_t version = info.wc_version;
         barrier();
-        const std::uint64_t seconds = (static_cast<std::uint64_t>(info.wc_sec_hi) << 32) | info.wc_sec;
+        const std::uint64_t seconds =
+            (static_cast<std::uint64_t>(info.wc_sec_hi) << 32) | info.wc_sec;
         const std::uint64_t nanoseconds = info.wc_nsec;
         barrier();
         if ((version & 1) == 0 && info.wc_version == version)

@@ -7,8 +7,8 @@
 namespace kernel {
 
 void init_time() noexcept;
-/// Tells the hypervisor the earliest deadline, if it does not know it. Called before leaving the kernel
-/// (to user mode or into idleness), so that timers that come and go meanwhile cost nothing.
+/// Tells the hypervisor the earliest deadline, if it does not know it. Called before leaving the
+/// kernel (to user mode or into idleness), so that timers that come and go meanwhile cost nothing.
 void program_timer() noexcept;
 /// Cheap test whether program_timer() has work.
 [[nodiscard]] bool timer_needs_programming() noexcept;

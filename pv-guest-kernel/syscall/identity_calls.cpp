@@ -32,12 +32,14 @@ CERO_SYSCALL(111, getpgrp);
 
 Result<std::int64_t> sys_getpgid(int pid) {
     const Process* process = pid == 0 ? current_process() : find_process(pid);
-    return process == nullptr ? Result<std::int64_t>{Errno::srch} : Result<std::int64_t>{process->group};
+    return process == nullptr ? Result<std::int64_t>{Errno::srch}
+                              : Result<std::int64_t>{process->group};
 }
 CERO_SYSCALL(121, getpgid);
 Result<std::int64_t> sys_getsid(int pid) {
     const Process* process = pid == 0 ? current_process() : find_process(pid);
-    return process == nullptr ? Result<std::int64_t>{Errno::srch} : Result<std::int64_t>{process->session};
+    return process == nullptr ? Result<std::int64_t>{Errno::srch}
+                              : Result<std::int64_t>{process->session};
 }
 CERO_SYSCALL(124, getsid);
 
@@ -91,8 +93,8 @@ CERO_SYSCALL(108, getegid);
 constexpr std::uint32_t keep = ~std::uint32_t{0};
 
 /// The three ids of one kind; an unprivileged process may only shuffle those that it has.
-Status set_ids(std::uint32_t& real, std::uint32_t& effective, std::uint32_t& saved, std::uint32_t r, std::uint32_t e,
-               std::uint32_t s) noexcept {
+Status set_ids(std::uint32_t& real, std::uint32_t& effective, std::uint32_t& saved, std::uint32_t r,
+               std::uint32_t e, std::uint32_t s) noexcept {
     const bool privileged = mine().euid == 0;
     for (const std::uint32_t id : {r, e, s})
         if (id != keep && !privileged && id != real && id != effective && id != saved)

@@ -9,15 +9,16 @@ namespace kernel {
 namespace {
 
 namespace map_flag {
-constexpr int shared = 1, is_private = 2, shared_validate = 3, type_mask = 0xf, fixed = 0x10, anonymous = 0x20,
-              grows_down = 0x100, populate = 0x8000, fixed_no_replace = 0x100000;
+constexpr int shared = 1, is_private = 2, shared_validate = 3, type_mask = 0xf, fixed = 0x10,
+              anonymous = 0x20, grows_down = 0x100, populate = 0x8000, fixed_no_replace = 0x100000;
 } // namespace map_flag
 constexpr std::uint32_t protection_all = protection::read | protection::write | protection::exec;
 
-Result<UserAddress> sys_mmap(UserAddress address, std::uint64_t size, std::uint32_t wanted, int flags, int fd,
-                             std::uint64_t offset) {
+Result<UserAddress> sys_mmap(UserAddress address, std::uint64_t size, std::uint32_t wanted,
+                             int flags, int fd, std::uint64_t offset) {
     const int type = flags & map_flag::type_mask;
-    if ((type != map_flag::shared && type != map_flag::is_private && type != map_flag::shared_validate) ||
+    if ((type != map_flag::shared && type != map_flag::is_private &&
+         type != map_flag::shared_validate) ||
         (offset & page_mask) != 0)
         return Errno::inval;
     MapRequest request{};
@@ -33,7 +34,8 @@ Result<UserAddress> sys_mmap(UserAddress address, std::uint64_t size, std::uint3
     if ((flags & map_flag::anonymous) != 0)
         return space.map(request);
     const Ref<File> file = TRY(current_files().lookup(fd));
-    if (!file->can_read() || (request.shared && (wanted & protection::write) != 0 && !file->can_write()))
+    if (!file->can_read() ||
+        (request.shared && (wanted & protection::write) != 0 && !file->can_write()))
         return Errno::acces;
     request.file = file.get();
     request.page_index = offset >> page_shift;
@@ -60,12 +62,12 @@ Result<UserAddress> sys_brk(UserAddress wanted) {
 }
 CERO_SYSCALL(12, brk);
 
-Result<UserAddress> sys_mremap(UserAddress address, std::uint64_t old_size, std::uint64_t new_size, int flags,
-                               UserAddress target) {
+Result<UserAddress> sys_mremap(UserAddress address, std::uint64_t old_size, std::uint64_t new_size,
+                               int flags, UserAddress target) {
     constexpr int may_move = 1;
     constexpr int fixed = 2;
-    return current_process()->space->remap(address, old_size, new_size, (flags & may_move) != 0, (flags & fixed) != 0,
-                                           target);
+    return current_process()->space->remap(address, old_size, new_size, (flags & may_move) != 0,
+                                           (flags & fixed) != 0, target);
 }
 CERO_SYSCALL(25, mremap);
 

@@ -24,8 +24,9 @@ bool may_signal(const Process& target, int signal) noexcept {
     const Process& self = *current_process();
     const Credentials& mine = self.credentials;
     const Credentials& theirs = target.credentials;
-    return mine.euid == 0 || mine.euid == theirs.uid || mine.uid == theirs.uid || mine.euid == theirs.suid ||
-           mine.uid == theirs.suid || (signal == sig_cont && self.session == target.session);
+    return mine.euid == 0 || mine.euid == theirs.uid || mine.uid == theirs.uid ||
+           mine.euid == theirs.suid || mine.uid == theirs.suid ||
+           (signal == sig_cont && self.session == target.session);
 }
 
 Status signal_one(Process* target, int signal, int code) noexcept {
@@ -63,7 +64,8 @@ Status sys_tgkill(int pid, int tid, int signal) {
     if (signal < 0 || signal > sig_count || tid <= 0)
         return Errno::inval;
     Thread* thread = find_thread(tid);
-    if (thread == nullptr || thread->process == nullptr || (pid != -1 && thread->process->pid != pid))
+    if (thread == nullptr || thread->process == nullptr ||
+        (pid != -1 && thread->process->pid != pid))
         return Errno::srch;
     if (!may_signal(*thread->process, signal))
         return Errno::perm;
@@ -118,9 +120,10 @@ Status sys_rt_sigaction(int signal, UserAddress in, UserAddress old, std::size_t
         wanted.mask &= ~unblockable_signals;
         EventGuard guard;
         process.actions[signal - 1] = wanted;
-        const bool discards = wanted.handler == handler_ignore ||
-                              (wanted.handler == handler_default &&
-                               (signal == sig_chld || signal == sig_urg || signal == sig_winch || signal == sig_cont));
+        const bool discards =
+            wanted.handler == handler_ignore ||
+            (wanted.handler == handler_default && (signal == sig_chld || signal == sig_urg ||
+                                                   signal == sig_winch || signal == sig_cont));
         if (discards) {
             process.pending.remove(signal_bit(signal));
             for (Thread& thread : process.threads) {
@@ -141,10 +144,17 @@ Status sys_rt_sigprocmask(int how, UserAddress in, UserAddress old, std::size_t 
     if (in != 0) {
         const auto set = TRY(read_user<std::uint64_t>(in));
         switch (how) {
-        case 0: set_blocked(self, before | set); break;
-        case 1: set_blocked(self, before & ~set); break;
-        case 2: set_blocked(self, set); break;
-        default: return Errno::inval;
+        case 0:
+            set_blocked(self, before | set);
+            break;
+        case 1:
+            set_blocked(self, before & ~set);
+            break;
+        case 2:
+            set_blocked(self, set);
+            break;
+        default:
+            return Errno::inval;
         }
     }
     return old == 0 ? Status{} : write_user(old, before);
@@ -179,10 +189,12 @@ Status sys_pause() {
 }
 CERO_SYSCALL(34, pause);
 
-Result<std::int64_t> sys_rt_sigtimedwait(UserAddress in, UserAddress out, UserAddress timeout, std::size_t size) {
+Result<std::int64_t> sys_rt_sigtimedwait(UserAddress in, UserAddress out, UserAddress timeout,
+                                         std::size_t size) {
     if (size != set_size)
         return Errno::inval;
-    const auto set = TRY(read_user<std::uint64_t>(in)) & ~unblockable_signals;
+    const auto set = TRY(read_user<std::uint64_t>(in))
+    &~unblockable_signals;
     Nanoseconds deadline = WaitQueue::no_deadline;
     if (timeout != 0) {
         struct {
@@ -191,7 +203,8 @@ Result<std::int64_t> sys_rt_sigtimedwait(UserAddress in, UserAddress out, UserAd
         TRY(copy_from_user(&time, timeout, sizeof time));
         if (time.seconds < 0 || time.nanoseconds < 0)
             return Errno::inval;
-        deadline = monotonic_ns() + static_cast<Nanoseconds>(time.seconds) * ns_per_s + static_cast<Nanoseconds>(time.nanoseconds);
+        deadline = monotonic_ns() + static_cast<Nanoseconds>(time.seconds) * ns_per_s +
+                   static_cast<Nanoseconds>(time.nanoseconds);
     }
     // The wanted signals must wake this thread although they are blocked.
     Thread& self = *current();
@@ -244,7 +257,8 @@ Status sys_sigaltstack(UserAddress in, UserAddress old) {
     Thread& self = *current();
     const SignalStack before = self.signal_stack;
     const std::uint64_t rsp = self.user_frame().rsp;
-    const bool active = (before.flags & disable) == 0 && rsp > before.base && rsp <= before.base + before.size;
+    const bool active =
+        (before.flags & disable) == 0 && rsp > before.base && rsp <= before.base + before.size;
     if (in != 0) {
         const auto wanted = TRY(read_user<UserStack>(in));
         if (active)
@@ -257,7 +271,9 @@ Status sys_sigaltstack(UserAddress in, UserAddress old) {
             self.signal_stack = {wanted.base, wanted.size, 0};
         }
     }
-    return old == 0 ? Status{} : write_user(old, UserStack{before.base, active ? on_stack : before.flags, 0, before.size});
+    return old == 0 ? Status{}
+                    : write_user(old, UserStack{before.base, active ? on_stack : before.flags, 0,
+                                                before.size});
 }
 CERO_SYSCALL(131, sigaltstack);
 

@@ -71,7 +71,19 @@ Status sys_sysinfo(UserAddress out) {
 CERO_SYSCALL(99, sysinfo);
 
 Result<std::int64_t> sys_syslog(int type, UserAddress out, int size) {
-    enum { close = 0, open = 1, read = 2, read_all = 3, read_clear = 4, clear = 5, console_off = 6, console_on = 7, console_level = 8, size_unread = 9, size_buffer = 10 };
+    enum {
+        close = 0,
+        open = 1,
+        read = 2,
+        read_all = 3,
+        read_clear = 4,
+        clear = 5,
+        console_off = 6,
+        console_on = 7,
+        console_level = 8,
+        size_unread = 9,
+        size_buffer = 10
+    };
     static std::uint64_t cleared;
     constexpr std::size_t piece_size = 512;
     switch (type) {
@@ -88,7 +100,8 @@ Result<std::int64_t> sys_syslog(int type, UserAddress out, int size) {
         char piece[piece_size];
         while (done < size) {
             const std::size_t room = static_cast<std::size_t>(size - done);
-            const std::size_t got = read_log(from, piece, room < sizeof piece ? room : sizeof piece);
+            const std::size_t got =
+                read_log(from, piece, room < sizeof piece ? room : sizeof piece);
             if (got == 0)
                 break;
             TRY(copy_to_user(out + static_cast<std::uint64_t>(done), piece, got));
@@ -122,7 +135,8 @@ Status sys_reboot(std::uint32_t magic1, std::uint32_t magic2, std::uint32_t comm
     constexpr std::uint32_t first = 0xfee1dead;
     if (current_credentials().euid != 0)
         return Errno::perm;
-    if (magic1 != first || (magic2 != 672274793 && magic2 != 85072278 && magic2 != 369367448 && magic2 != 537993216))
+    if (magic1 != first ||
+        (magic2 != 672274793 && magic2 != 85072278 && magic2 != 369367448 && magic2 != 537993216))
         return Errno::inval;
     switch (command) {
     case 0x01234567: // RESTART
@@ -154,7 +168,8 @@ Result<std::int64_t> sys_getrandom(UserAddress out, std::size_t size, std::uint3
 }
 CERO_SYSCALL(318, getrandom);
 
-Status do_limit(Process& process, unsigned which, const ResourceLimit* wanted, ResourceLimit& old) noexcept {
+Status do_limit(Process& process, unsigned which, const ResourceLimit* wanted,
+                ResourceLimit& old) noexcept {
     if (which >= limit_count)
         return Errno::inval;
     old = process.limits[which];
@@ -203,7 +218,7 @@ Result<std::int64_t> sys_sched_getaffinity(int, std::size_t size, UserAddress ou
     if (size < sizeof(std::uint64_t))
         return Errno::inval;
     TRY(write_user(out, std::uint64_t{1}));
-    return sizeof(std::uint64_t);
+    return static_cast<std::int64_t>(sizeof(std::uint64_t));
 }
 CERO_SYSCALL(204, sched_getaffinity);
 Status sys_sched_setaffinity(int, std::size_t, UserAddress) {
@@ -244,7 +259,8 @@ CERO_SYSCALL(147, sched_get_priority_min);
 
 Result<std::int64_t> sys_getpriority(int, int id) {
     const Process* process = id == 0 ? current_process() : find_process(id);
-    return process == nullptr ? Result<std::int64_t>{Errno::srch} : Result<std::int64_t>{20 - process->nice};
+    return process == nullptr ? Result<std::int64_t>{Errno::srch}
+                              : Result<std::int64_t>{20 - process->nice};
 }
 CERO_SYSCALL(140, getpriority);
 Status sys_setpriority(int, int id, int value) {
@@ -292,8 +308,17 @@ Status sys_arch_prctl(int code, UserAddress address) {
 }
 CERO_SYSCALL(158, arch_prctl);
 
-Result<std::int64_t> sys_prctl(int option, UserAddress argument, std::uint64_t, std::uint64_t, std::uint64_t) {
-    enum { set_pdeathsig = 1, get_dumpable = 3, set_dumpable = 4, set_name = 15, get_name = 16, set_no_new_privs = 38, get_no_new_privs = 39 };
+Result<std::int64_t> sys_prctl(int option, UserAddress argument, std::uint64_t, std::uint64_t,
+                               std::uint64_t) {
+    enum {
+        set_pdeathsig = 1,
+        get_dumpable = 3,
+        set_dumpable = 4,
+        set_name = 15,
+        get_name = 16,
+        set_no_new_privs = 38,
+        get_no_new_privs = 39
+    };
     Thread& self = *current();
     switch (option) {
     case set_name: {

@@ -30,8 +30,8 @@ constexpr std::uint64_t number_rt_sigreturn = 15;
 std::int64_t unknown(std::uint64_t number) noexcept {
     if (number < table_size && !reported[number]) {
         reported[number] = true;
-        printk(Level::notice, "%s (%d) used system call %llu, which this kernel does not have", current()->name,
-               current()->tid, static_cast<unsigned long long>(number));
+        printk(Level::notice, "%s (%d) used system call %llu, which this kernel does not have",
+               current()->name, current()->tid, static_cast<unsigned long long>(number));
     }
     return -static_cast<std::int64_t>(Errno::nosys);
 }
@@ -57,7 +57,8 @@ void handle_syscall(TrapFrame* frame) {
         static_cast<void>(return_from_handler(*frame));
         frame->error_code = 0;
     } else {
-        const SyscallArguments arguments{{frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9}};
+        const SyscallArguments arguments{
+            {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9}};
         const Handler handler = number < table_size ? table[number & (table_size - 1)] : nullptr;
         const std::int64_t result = handler != nullptr ? handler(arguments) : unknown(number);
         if (result == -static_cast<std::int64_t>(Errno::restart)) [[unlikely]] {
@@ -66,7 +67,8 @@ void handle_syscall(TrapFrame* frame) {
         }
         if (self.restore_blocked) [[unlikely]]
             self.signal_check = true; // so that the mask comes back on the way out
-        // The quick way back loses rcx and r11, as the instruction did; exec and handlers want all registers.
+        // The quick way back loses rcx and r11, as the instruction did; exec and handlers want all
+        // registers.
         if (number == 59 || number == 322) {
             if (result != 0)
                 frame->rax = static_cast<std::uint64_t>(result);

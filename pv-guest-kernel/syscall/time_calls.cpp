@@ -21,26 +21,42 @@ struct IntervalValue {
     Timeval value;
 };
 
-enum Clock { realtime = 0, monotonic = 1, process_cpu = 2, thread_cpu = 3, monotonic_raw = 4, realtime_coarse = 5, monotonic_coarse = 6, boottime = 7, realtime_alarm = 8, boottime_alarm = 9 };
+enum Clock {
+    realtime = 0,
+    monotonic = 1,
+    process_cpu = 2,
+    thread_cpu = 3,
+    monotonic_raw = 4,
+    realtime_coarse = 5,
+    monotonic_coarse = 6,
+    boottime = 7,
+    realtime_alarm = 8,
+    boottime_alarm = 9
+};
 
 Timespec to_timespec(Nanoseconds time) noexcept {
     return {static_cast<std::int64_t>(time / ns_per_s), static_cast<std::int64_t>(time % ns_per_s)};
 }
 Timeval to_timeval(Nanoseconds time) noexcept {
-    return {static_cast<std::int64_t>(time / ns_per_s), static_cast<std::int64_t>(time % ns_per_s / ns_per_us)};
+    return {static_cast<std::int64_t>(time / ns_per_s),
+            static_cast<std::int64_t>(time % ns_per_s / ns_per_us)};
 }
 Result<Nanoseconds> from_user(UserAddress address) noexcept {
     const auto time = TRY(read_user<Timespec>(address));
-    if (time.seconds < 0 || time.nanoseconds < 0 || time.nanoseconds >= static_cast<std::int64_t>(ns_per_s))
+    if (time.seconds < 0 || time.nanoseconds < 0 ||
+        time.nanoseconds >= static_cast<std::int64_t>(ns_per_s))
         return Errno::inval;
     constexpr std::int64_t longest = 1LL << 33; // seconds; beyond that, forever
-    return (time.seconds > longest ? static_cast<Nanoseconds>(longest) : static_cast<Nanoseconds>(time.seconds)) * ns_per_s +
+    return (time.seconds > longest ? static_cast<Nanoseconds>(longest)
+                                   : static_cast<Nanoseconds>(time.seconds)) *
+               ns_per_s +
            static_cast<Nanoseconds>(time.nanoseconds);
 }
 Result<Nanoseconds> from_timeval(const Timeval& time) noexcept {
     if (time.seconds < 0 || time.microseconds < 0 || time.microseconds >= 1'000'000)
         return Errno::inval;
-    return static_cast<Nanoseconds>(time.seconds) * ns_per_s + static_cast<Nanoseconds>(time.microseconds) * ns_per_us;
+    return static_cast<Nanoseconds>(time.seconds) * ns_per_s +
+           static_cast<Nanoseconds>(time.microseconds) * ns_per_us;
 }
 
 Result<Nanoseconds> read_clock(int clock) noexcept {
@@ -147,7 +163,9 @@ CERO_SYSCALL(230, clock_nanosleep);
 
 IntervalValue alarm_value(const Process& process) noexcept {
     const Nanoseconds now = monotonic_ns();
-    const Nanoseconds left = !process.alarm.armed() ? 0 : process.alarm.deadline() > now ? process.alarm.deadline() - now : 1;
+    const Nanoseconds left = !process.alarm.armed()           ? 0
+                             : process.alarm.deadline() > now ? process.alarm.deadline() - now
+                                                              : 1;
     return {to_timeval(process.alarm_interval), to_timeval(left)};
 }
 

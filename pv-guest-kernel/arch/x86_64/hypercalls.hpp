@@ -19,9 +19,11 @@ inline long set_trap_table(const cero_trap_info* table) noexcept {
 }
 inline long mmu_update(const cero_mmu_update* requests, unsigned count, std::uint32_t* done,
                        unsigned domain = CERO_DOMID_SELF) noexcept {
-    return hypercall(CERO_HYPERCALL_mmu_update, by_address(requests), count, by_address(done), domain);
+    return hypercall(CERO_HYPERCALL_mmu_update, by_address(requests), count, by_address(done),
+                     domain);
 }
-inline long update_va_mapping(std::uintptr_t address, std::uint64_t entry, std::uint64_t flags) noexcept {
+inline long update_va_mapping(std::uintptr_t address, std::uint64_t entry,
+                              std::uint64_t flags) noexcept {
     return hypercall(CERO_HYPERCALL_update_va_mapping, address, entry, flags);
 }
 inline long mmuext_op(const cero_mmuext_op* ops, unsigned count) noexcept {
@@ -79,7 +81,8 @@ public:
         bool good = true;
         if (count_ == 1) { // a bundle of one costs more than the call itself
             const cero_multicall_entry& e = entries_[0];
-            good = hypercall(static_cast<unsigned>(e.op), e.args[0], e.args[1], e.args[2], e.args[3]) >= 0;
+            good = hypercall(static_cast<unsigned>(e.op), e.args[0], e.args[1], e.args[2],
+                             e.args[3]) >= 0;
         } else if (count_ != 0) {
             good = hypercall(CERO_HYPERCALL_multicall, by_address(entries_), count_) == 0;
             for (unsigned i = 0; i < count_; ++i)

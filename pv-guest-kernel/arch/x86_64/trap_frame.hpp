@@ -11,13 +11,15 @@ namespace kernel {
 
 struct TrapFrame {
     std::uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
-    /// Entry: error code of the exception, or the system-call number. Exit: flags of the iret hypercall.
+    /// Entry: error code of the exception, or the system-call number. Exit: flags of the iret
+    /// hypercall.
     std::uint64_t error_code;
     std::uint64_t rip, cs, rflags, rsp, ss;
 
     [[nodiscard]] bool from_user() const noexcept { return (cs & 3) != 0; }
 };
-static_assert(sizeof(TrapFrame) == FRAME_SIZE && offsetof(TrapFrame, error_code) == FRAME_ERROR_CODE &&
+static_assert(sizeof(TrapFrame) == FRAME_SIZE &&
+              offsetof(TrapFrame, error_code) == FRAME_ERROR_CODE &&
               offsetof(TrapFrame, cs) == FRAME_CS);
 
 inline constexpr std::uint64_t rflags_trap = 0x100;

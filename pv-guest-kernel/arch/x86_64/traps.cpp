@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Exceptions: the table given to the hypervisor, faults of programs, faults of the kernel, the way back.
+// Exceptions: the table given to the hypervisor, faults of programs, faults of the kernel, the way
+// back.
 #include "arch/x86_64/traps.hpp"
 
 #include "arch/x86_64/cpu.hpp"
@@ -86,9 +87,10 @@ bool apply_fixup(TrapFrame& frame) noexcept {
 }
 
 [[noreturn]] void kernel_fault(const TrapFrame& frame, unsigned vector, std::uint64_t address) {
-    printk(Level::error, "exception %u, error code %llx, at %llx (stack %llx, address %llx)", vector,
-           static_cast<unsigned long long>(frame.error_code), static_cast<unsigned long long>(frame.rip),
-           static_cast<unsigned long long>(frame.rsp), static_cast<unsigned long long>(address));
+    printk(Level::error, "exception %u, error code %llx, at %llx (stack %llx, address %llx)",
+           vector, static_cast<unsigned long long>(frame.error_code),
+           static_cast<unsigned long long>(frame.rip), static_cast<unsigned long long>(frame.rsp),
+           static_cast<unsigned long long>(address));
     printk(Level::error, "rax %016llx rbx %016llx rcx %016llx rdx %016llx",
            static_cast<unsigned long long>(frame.rax), static_cast<unsigned long long>(frame.rbx),
            static_cast<unsigned long long>(frame.rcx), static_cast<unsigned long long>(frame.rdx));
@@ -151,7 +153,8 @@ void handle_page_fault(TrapFrame& frame) {
 void print_backtrace(std::uint64_t rip, std::uint64_t rbp) noexcept {
     printk(Level::error, "  called from %llx", static_cast<unsigned long long>(rip));
     const auto stack = stack_pointer() & ~(kernel_stack_size - 1);
-    for (unsigned depth = 0; depth < 16 && rbp >= stack && rbp < stack + kernel_stack_size - 16; ++depth) {
+    for (unsigned depth = 0; depth < 16 && rbp >= stack && rbp < stack + kernel_stack_size - 16;
+         ++depth) {
         const auto* frame = reinterpret_cast<const std::uint64_t*>(rbp);
         printk(Level::error, "  called from %llx", static_cast<unsigned long long>(frame[1]));
         if (frame[0] <= rbp)
@@ -185,7 +188,8 @@ void init_traps() noexcept {
     const auto entry = [](void (*function)()) { return reinterpret_cast<const void*>(function); };
     if (hyper::set_trap_table(table) != 0 ||
         hyper::register_callback(CERO_CALLBACKTYPE_event, 0, entry(trap_event)) != 0 ||
-        hyper::register_callback(CERO_CALLBACKTYPE_failsafe, CERO_CALLBACKF_mask_events, entry(trap_failsafe)) != 0 ||
+        hyper::register_callback(CERO_CALLBACKTYPE_failsafe, CERO_CALLBACKF_mask_events,
+                                 entry(trap_failsafe)) != 0 ||
         hyper::register_callback(CERO_CALLBACKTYPE_syscall, 0, entry(trap_syscall)) != 0)
         panic("the hypervisor refused the trap table");
 }
@@ -216,8 +220,8 @@ void handle_trap(TrapFrame* frame, unsigned vector) {
         finish_user_return(frame);
 }
 
-/// Everything that must happen before a return to user mode. Leaves events masked; the iret hypercall
-/// unmasks them.
+/// Everything that must happen before a return to user mode. Leaves events masked; the iret
+/// hypercall unmasks them.
 void finish_user_return(TrapFrame* frame) {
     Thread& self = *current();
     for (;;) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the hypervisor and the CPU hold for the running user thread beside its registers: address space,
-// segment bases, extended (FPU) state.
+// What the hypervisor and the CPU hold for the running user thread beside its registers: address
+// space, segment bases, extended (FPU) state.
 #pragma once
 
 #include <cstddef>

@@ -40,8 +40,8 @@ struct BootRing {
 [[nodiscard]] void* boot_ring_page(const BootRing& ring) noexcept;
 
 enum class ShutdownKind : unsigned char { poweroff, reboot, halt, crash };
-/// Orderly shutdown: tells init (SIGUSR2/SIGTERM/SIGUSR1 as busybox init expects), and after a grace
-/// period stops anyway. For control/shutdown and the power button. Any context.
+/// Orderly shutdown: tells init (SIGUSR2/SIGTERM/SIGUSR1 as busybox init expects), and after a
+/// grace period stops anyway. For control/shutdown and the power button. Any context.
 void request_shutdown(ShutdownKind kind) noexcept;
 /// Ends the domain now (reboot(2)). Runs the registered hooks first.
 [[noreturn]] void shutdown_now(ShutdownKind kind) noexcept;

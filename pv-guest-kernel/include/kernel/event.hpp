@@ -7,8 +7,8 @@
 namespace kernel::event {
 
 using Port = std::uint32_t;
-/// Event context, with event delivery masked: short, never sleeps. The port's pending bit is already
-/// clear.
+/// Event context, with event delivery masked: short, never sleeps. The port's pending bit is
+/// already clear.
 using Handler = void (*)(Port port, void* context);
 
 /// A new port that `remote` may bind to. Masked until set_handler().

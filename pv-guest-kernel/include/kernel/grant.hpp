@@ -21,7 +21,8 @@ inline constexpr Handle invalid_handle = ~Handle{0};
 /// released in the background when the other side lets go.
 void withdraw_deferred(Ref ref, void* page) noexcept;
 
-/// One mapping. Inputs first; `status` is a grant status (0 ok, negative), `handle` valid when it is 0.
+/// One mapping. Inputs first; `status` is a grant status (0 ok, negative), `handle` valid when it
+/// is 0.
 struct MapRequest {
     DomainId domain;
     Ref ref;
@@ -54,8 +55,8 @@ struct CopyRequest {
     std::int16_t status;
 };
 
-/// Each issues as few hypercalls as possible and fills every `status`; the result is an error only if the
-/// hypercall itself failed. Any context.
+/// Each issues as few hypercalls as possible and fills every `status`; the result is an error only
+/// if the hypercall itself failed. Any context.
 [[nodiscard]] Status map(MapRequest* requests, std::size_t count) noexcept;
 [[nodiscard]] Status unmap(UnmapRequest* requests, std::size_t count) noexcept;
 [[nodiscard]] Status copy(CopyRequest* requests, std::size_t count) noexcept;

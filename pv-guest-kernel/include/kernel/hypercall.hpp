@@ -7,8 +7,8 @@
 namespace kernel {
 
 /// One hypercall by number; the result as the hypervisor gave it (negative errno on failure).
-inline long hypercall(unsigned number, unsigned long a1 = 0, unsigned long a2 = 0, unsigned long a3 = 0,
-                      unsigned long a4 = 0, unsigned long a5 = 0) noexcept {
+inline long hypercall(unsigned number, unsigned long a1 = 0, unsigned long a2 = 0,
+                      unsigned long a3 = 0, unsigned long a4 = 0, unsigned long a5 = 0) noexcept {
     long result = number;
     register unsigned long r10 __asm__("r10") = a4;
     register unsigned long r8 __asm__("r8") = a5;

@@ -10,10 +10,11 @@ using Initcall = void (*)();
 
 } // namespace kernel
 
-/// CERO_INITCALL(level, function) with level one of core, subsys, fs, device, late. Within a level the
-/// order is unspecified. /init starts after `late`.
+/// CERO_INITCALL(level, function) with level one of core, subsys, fs, device, late. Within a level
+/// the order is unspecified. /init starts after `late`.
 #define CERO_INITCALL(level, function)                                                             \
-    [[gnu::used, gnu::section(".initcall." CERO_INITCALL_##level)]] static const ::kernel::Initcall \
+    [[gnu::used,                                                                                   \
+      gnu::section(".initcall." CERO_INITCALL_##level)]] static const ::kernel::Initcall           \
         initcall_##function = (function)
 
 #define CERO_INITCALL_core "1"

@@ -20,8 +20,8 @@ void vprintk(Level level, const char* format, va_list args) __attribute__((forma
 /// Messages above this level stay in the ring only.
 void set_console_level(Level level) noexcept;
 
-/// Copies log text from absolute position `from` on; returns the bytes copied and moves `from` behind
-/// them (past text that the ring has lost meanwhile).
+/// Copies log text from absolute position `from` on; returns the bytes copied and moves `from`
+/// behind them (past text that the ring has lost meanwhile).
 std::size_t read_log(std::uint64_t& from, char* out, std::size_t size) noexcept;
 
 /// Position behind the newest byte.

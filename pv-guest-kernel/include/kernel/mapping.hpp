@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Vma: one area of a process' address space, as files and devices see it, and what they may put into it.
+// Vma: one area of a process' address space, as files and devices see it, and what they may put
+// into it.
 #pragma once
 
 #include <kernel/page.hpp>
@@ -18,16 +19,16 @@ inline constexpr std::uint32_t write = 2;
 inline constexpr std::uint32_t exec = 4;
 } // namespace protection
 
-/// Something that can be mapped: the page cache of a file, or a device. FileOps::mappable() names it; its
-/// owner counts it.
+/// Something that can be mapped: the page cache of a file, or a device. FileOps::mappable() names
+/// it; its owner counts it.
 class Mappable {
 public:
-    /// The page at `index` (file offset / page size) with a reference for the caller. `for_write`: the
-    /// process will write to it through a shared mapping; the owner marks it dirty. May sleep.
+    /// The page at `index` (file offset / page size) with a reference for the caller. `for_write`:
+    /// the process will write to it through a shared mapping; the owner marks it dirty. May sleep.
     /// Errno::nxio past the end of the file (the process gets SIGBUS), Errno::io, Errno::nomem.
     virtual Result<Page*> get_page(std::uint64_t index, bool for_write) = 0;
-    /// As get_page() for reading, with a reference for the caller, but only if the page is there already;
-    /// never sleeps. Used to map the neighbours of a faulting page.
+    /// As get_page() for reading, with a reference for the caller, but only if the page is there
+    /// already; never sleeps. Used to map the neighbours of a faulting page.
     virtual Page* peek_page(std::uint64_t index) {
         static_cast<void>(index);
         return nullptr;
@@ -35,14 +36,14 @@ public:
     /// A mapping begins / ends to hold the object.
     virtual void map_get() = 0;
     virtual void map_put() = 0;
-    /// The area was inserted and is empty. A device may fill it now (map_user_frames() and friends below);
-    /// an error undoes the mmap.
+    /// The area was inserted and is empty. A device may fill it now (map_user_frames() and friends
+    /// below); an error undoes the mmap.
     virtual Status mapped(Vma& area) {
         static_cast<void>(area);
         return {};
     }
-    /// [start, end) of the area is about to be unmapped (munmap, exit, exec). Entries that grant::map()
-    /// wrote must be gone on return; all others the kernel clears itself.
+    /// [start, end) of the area is about to be unmapped (munmap, exit, exec). Entries that
+    /// grant::map() wrote must be gone on return; all others the kernel clears itself.
     virtual void unmapping(Vma& area, UserAddress start, UserAddress end) {
         static_cast<void>(area);
         static_cast<void>(start);
@@ -74,12 +75,14 @@ public:
     [[nodiscard]] std::size_t pages() const noexcept { return (end - start) >> page_shift; }
 };
 
-/// The area of the current process that holds the address; null if none. Valid until the thread sleeps.
+/// The area of the current process that holds the address; null if none. Valid until the thread
+/// sleeps.
 [[nodiscard]] Vma* find_vma(UserAddress address) noexcept;
 
-/// Maps `count` machine frames of domain `owner` (privcmd, MMIO with DOMID_IO) from `address` on, inside
-/// the area. With `errors`, errors[i] receives 0 or a negative errno for each frame and the call goes on;
-/// without, the first failure ends it. Frames are not counted: the area's owner keeps them alive.
+/// Maps `count` machine frames of domain `owner` (privcmd, MMIO with DOMID_IO) from `address` on,
+/// inside the area. With `errors`, errors[i] receives 0 or a negative errno for each frame and the
+/// call goes on; without, the first failure ends it. Frames are not counted: the area's owner keeps
+/// them alive.
 [[nodiscard]] Status map_user_frames(Vma& area, UserAddress address, const MachineFrame* frames,
                                      std::size_t count, DomainId owner, int* errors) noexcept;
 /// Maps one own page (rings of xenbus and event devices) and takes a reference on it.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Kernel memory: heap, pages, the direct map, machine addresses, and address space for foreign frames.
+// Kernel memory: heap, pages, the direct map, machine addresses, and address space for foreign
+// frames.
 #pragma once
 
 #include <kernel/types.hpp>
@@ -20,8 +21,8 @@ void kfree(void* block) noexcept;
 [[nodiscard]] void* alloc_zeroed_page() noexcept;
 void free_pages(void* pages, unsigned order) noexcept;
 
-/// 2^order pages contiguous in machine memory below 2^address_bits, for devices (dom0 only): exchanged
-/// with the hypervisor where needed. Sleeps not; may fail.
+/// 2^order pages contiguous in machine memory below 2^address_bits, for devices (dom0 only):
+/// exchanged with the hypervisor where needed. Sleeps not; may fail.
 [[nodiscard]] void* alloc_dma_pages(unsigned order, unsigned address_bits) noexcept;
 void free_dma_pages(void* pages, unsigned order) noexcept;
 
@@ -45,8 +46,8 @@ enum class Cache : unsigned char { write_back, uncached, write_combining };
                                         Cache cache) noexcept;
 void unmap_machine(void* address, std::size_t bytes) noexcept;
 
-/// Kernel address space without memory behind it, for grant maps and foreign frames: page tables exist,
-/// every entry is empty, so grant::map() can use each page as host address.
+/// Kernel address space without memory behind it, for grant maps and foreign frames: page tables
+/// exist, every entry is empty, so grant::map() can use each page as host address.
 [[nodiscard]] Result<void*> reserve_kernel_pages(std::size_t count) noexcept;
 void release_kernel_pages(void* address, std::size_t count) noexcept;
 /// Machine address of the page-table entry of a reserved page (for GNTMAP_contains_pte).

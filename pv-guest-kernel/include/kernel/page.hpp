@@ -15,7 +15,7 @@ enum class PageUse : std::uint8_t {
     slab,     ///< kmalloc()
     table,    ///< page table of a process
     anonymous,
-    cache,    ///< page cache of a file (pvk-fs)
+    cache, ///< page cache of a file (pvk-fs)
 };
 
 /// One per guest frame. `references` counts users: each page-table entry that maps the page to a

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Locks and sleeping. Lock order: Mutex before Spinlock; never sleep with a Spinlock held. The kernel is
-// not preempted inside the kernel: a thread gives up its CPU only where it sleeps.
+// Locks and sleeping. Lock order: Mutex before Spinlock; never sleep with a Spinlock held. The
+// kernel is not preempted inside the kernel: a thread gives up its CPU only where it sleeps.
 #pragma once
 
 #include <kernel/types.hpp>
@@ -52,8 +52,8 @@ private:
 struct Waiter {
     cero::ListLink link{};
     Thread* thread{};
-    /// Runs (event context, queue locked) instead of waking `thread` when set; returns false to stay
-    /// asleep.
+    /// Runs (event context, queue locked) instead of waking `thread` when set; returns false to
+    /// stay asleep.
     bool (*on_wake)(Waiter&){};
     void* context{};
 };
@@ -62,8 +62,8 @@ class WaitQueue {
 public:
     WaitQueue() noexcept = default;
 
-    /// Thread context. Each sleeps until predicate() holds; it is evaluated by the sleeper, with no lock
-    /// held and possibly often. A waker changes the state first, then wakes.
+    /// Thread context. Each sleeps until predicate() holds; it is evaluated by the sleeper, with no
+    /// lock held and possibly often. A waker changes the state first, then wakes.
     template <typename Predicate>
     void wait(Predicate predicate) {
         Waiter waiter;
@@ -71,8 +71,8 @@ public:
             sleep();
         finish(waiter);
     }
-    /// Errno::restart when a signal is to be handled (turned into EINTR or a restarted call on the way to
-    /// user mode).
+    /// Errno::restart when a signal is to be handled (turned into EINTR or a restarted call on the
+    /// way to user mode).
     template <typename Predicate>
     [[nodiscard]] Status wait_interruptible(Predicate predicate) {
         return wait_until_interruptible(no_deadline, predicate);
@@ -122,8 +122,8 @@ public:
 
     static constexpr Nanoseconds no_deadline = ~Nanoseconds{0};
 
-    /// The pieces of the loops above: marks the current thread as going to sleep (so that a wake from now
-    /// on is not lost), sleeps, and undoes.
+    /// The pieces of the loops above: marks the current thread as going to sleep (so that a wake
+    /// from now on is not lost), sleeps, and undoes.
     void prepare(Waiter& waiter, bool interruptible) noexcept;
     void finish(Waiter& waiter) noexcept;
     static void sleep() noexcept;

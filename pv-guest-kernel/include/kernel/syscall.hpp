@@ -15,8 +15,9 @@ struct SyscallArguments {
     std::uint64_t value[6];
 };
 
-/// A row of the table. Handlers return what the program gets, or an Errno. Errno::restart: a signal came;
-/// the call is made again after it unless its handler was installed without SA_RESTART (then EINTR).
+/// A row of the table. Handlers return what the program gets, or an Errno. Errno::restart: a signal
+/// came; the call is made again after it unless its handler was installed without SA_RESTART (then
+/// EINTR).
 struct SyscallRow {
     std::uint16_t number;
     const char* name;
@@ -59,9 +60,10 @@ struct SyscallWrapper<Function, Result<Value> (*)(Parameters...) noexcept>
 } // namespace detail
 } // namespace kernel
 
-/// CERO_SYSCALL(0, read): row 0 is handled by function sys_read(int fd, UserAddress data, size_t size) ->
-/// Result<integer> or Status. At namespace scope in a .cpp file.
+/// CERO_SYSCALL(0, read): row 0 is handled by function sys_read(int fd, UserAddress data, size_t
+/// size) -> Result<integer> or Status. At namespace scope in a .cpp file.
 #define CERO_SYSCALL(number, name)                                                                 \
-    [[gnu::used, gnu::section(".syscalls"), gnu::aligned(8)]] static const ::kernel::SyscallRow    \
-        syscall_row_##name = {                                                                     \
-            number, #name, &::kernel::detail::SyscallWrapper<&sys_##name, decltype(&sys_##name)>::handle}
+    [[gnu::used, gnu::section(".syscalls"),                                                        \
+      gnu::aligned(8)]] static const ::kernel::SyscallRow syscall_row_##name = {                   \
+        number, #name,                                                                             \
+        &::kernel::detail::SyscallWrapper<&sys_##name, decltype(&sys_##name)>::handle}

@@ -15,7 +15,8 @@ struct Process;
 [[nodiscard]] Process* current_process() noexcept;
 
 /// Starts a thread that runs entry(argument) and ends when it returns. nomem.
-Result<Thread*> spawn_kernel_thread(const char* name, void (*entry)(void*), void* argument) noexcept;
+Result<Thread*> spawn_kernel_thread(const char* name, void (*entry)(void*),
+                                    void* argument) noexcept;
 
 /// Lets others run.
 void yield() noexcept;

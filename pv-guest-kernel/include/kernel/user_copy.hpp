@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The only doors between kernel and user memory. They may sleep (demand paging) and fail with fault.
+// The only doors between kernel and user memory. They may sleep (demand paging) and fail with
+// fault.
 #pragma once
 
 #include <kernel/types.hpp>
@@ -21,14 +22,14 @@ inline constexpr UserAddress user_limit = 0x7fff'ffff'f000;
                                                         std::size_t size) noexcept;
 
 template <typename T>
-    requires std::is_trivially_copyable_v<T>
+requires std::is_trivially_copyable_v<T>
 [[nodiscard]] Result<T> read_user(UserAddress from) noexcept {
     T value;
     TRY(copy_from_user(&value, from, sizeof value));
     return value;
 }
 template <typename T>
-    requires std::is_trivially_copyable_v<T>
+requires std::is_trivially_copyable_v<T>
 [[nodiscard]] Status write_user(UserAddress to, const T& value) noexcept {
     return copy_to_user(to, &value, sizeof value);
 }

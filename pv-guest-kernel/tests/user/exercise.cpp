@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A program for the PV kernel (and for Linux, which must agree): exercises processes, memory, signals, threads
-// and time through ordinary library calls. Prints one line per case; the exit status is the number of failures.
+// A program for the PV kernel (and for Linux, which must agree): exercises processes, memory,
+// signals, threads and time through ordinary library calls. Prints one line per case; the exit
+// status is the number of failures.
 #include <atomic>
 #include <cerrno>
 #include <cmath>
@@ -99,7 +100,8 @@ bool spawn_runs_programs() {
 
 bool memory_mappings() {
     constexpr std::size_t size = 64 * 4096;
-    auto* p = static_cast<unsigned char*>(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    auto* p = static_cast<unsigned char*>(
+        mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     CHECK(p != MAP_FAILED);
     for (std::size_t i = 0; i < size; i += 4096) {
         CHECK(p[i] == 0);
@@ -112,13 +114,15 @@ bool memory_mappings() {
     CHECK(mprotect(p, 10 * 4096, PROT_READ | PROT_WRITE) == 0);
     p[5 * 4096] = 99;
     CHECK(mprotect(p, size, PROT_READ) == -1 && errno == ENOMEM); // the hole
-    auto* moved = static_cast<unsigned char*>(mremap(p + 11 * 4096, 53 * 4096, 200 * 4096, MREMAP_MAYMOVE));
+    auto* moved =
+        static_cast<unsigned char*>(mremap(p + 11 * 4096, 53 * 4096, 200 * 4096, MREMAP_MAYMOVE));
     CHECK(moved != MAP_FAILED);
     CHECK(moved[0] == 11 && moved[52 * 4096] == 63 && moved[100 * 4096] == 0);
     CHECK(madvise(moved, 4096, MADV_DONTNEED) == 0 && moved[0] == 0);
     CHECK(munmap(moved, 200 * 4096) == 0 && munmap(p, 10 * 4096) == 0);
 
-    auto* shared = static_cast<std::atomic<int>*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    auto* shared = static_cast<std::atomic<int>*>(
+        mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     CHECK(shared != MAP_FAILED);
     const pid_t pid = fork();
     if (pid == 0) {
@@ -127,10 +131,13 @@ bool memory_mappings() {
     }
     CHECK(wait_status(pid) == 0 && *shared == 1234);
     CHECK(munmap(shared, 4096) == 0);
-    CHECK(mmap(reinterpret_cast<void*>(4096), 4095, PROT_READ, MAP_PRIVATE, -1, 0) == MAP_FAILED && errno == EBADF);
+    CHECK(mmap(reinterpret_cast<void*>(4096), 4095, PROT_READ, MAP_PRIVATE, -1, 0) == MAP_FAILED &&
+          errno == EBADF);
     // Far apart, so that every level of the tables is grown and torn down.
     for (const unsigned long at : {0x10000000000UL, 0x200000000000UL, 0x7ff000000000UL}) {
-        auto* far = static_cast<char*>(mmap(reinterpret_cast<void*>(at), 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+        auto* far =
+            static_cast<char*>(mmap(reinterpret_cast<void*>(at), 8192, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
         CHECK(far != MAP_FAILED);
         far[4096] = 1;
         const pid_t child = fork();
@@ -150,8 +157,10 @@ bool file_mappings() {
         std::memset(block, 'a' + i, sizeof block);
         CHECK(write(fd, block, sizeof block) == sizeof block);
     }
-    auto* shared = static_cast<char*>(mmap(nullptr, 8 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
-    auto* own = static_cast<char*>(mmap(nullptr, 8 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+    auto* shared =
+        static_cast<char*>(mmap(nullptr, 8 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    auto* own =
+        static_cast<char*>(mmap(nullptr, 8 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
     CHECK(shared != MAP_FAILED && own != MAP_FAILED);
     CHECK(shared[3 * 4096] == 'd' && own[7 * 4096] == 'h');
     own[0] = 'X';
@@ -160,7 +169,8 @@ bool file_mappings() {
     char byte;
     CHECK(pread(fd, &byte, 1, 4096) == 1 && byte == 'Y');
     CHECK(pwrite(fd, "Z", 1, 2 * 4096) == 1 && shared[2 * 4096] == 'Z');
-    CHECK(munmap(shared, 8 * 4096) == 0 && munmap(own, 8 * 4096) == 0 && close(fd) == 0 && unlink("/tmp/mapped") == 0);
+    CHECK(munmap(shared, 8 * 4096) == 0 && munmap(own, 8 * 4096) == 0 && close(fd) == 0 &&
+          unlink("/tmp/mapped") == 0);
     return true;
 }
 
@@ -190,7 +200,8 @@ bool faults_become_signals() {
         }
         CHECK(fault_address == bad);
     }
-    auto* readonly = static_cast<char*>(mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    auto* readonly =
+        static_cast<char*>(mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (sigsetjmp(fault_return, 1) == 0) {
         *readonly = 1;
         CHECK(false);
@@ -284,8 +295,10 @@ bool stop_and_continue() {
             pause();
     }
     int status;
-    CHECK(kill(pid, SIGSTOP) == 0 && waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
-    CHECK(kill(pid, SIGCONT) == 0 && waitpid(pid, &status, WCONTINUED) == pid && WIFCONTINUED(status));
+    CHECK(kill(pid, SIGSTOP) == 0 && waitpid(pid, &status, WUNTRACED) == pid &&
+          WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+    CHECK(kill(pid, SIGCONT) == 0 && waitpid(pid, &status, WCONTINUED) == pid &&
+          WIFCONTINUED(status));
     CHECK(kill(pid, SIGTERM) == 0 && wait_status(pid) == SIGTERM);
     CHECK(kill(pid, 0) == -1 && errno == ESRCH);
     return true;
@@ -356,7 +369,8 @@ bool clocks_and_sleep() {
     CHECK(clock_gettime(CLOCK_MONOTONIC, &before) == 0);
     usleep(100'000);
     CHECK(clock_gettime(CLOCK_MONOTONIC, &after) == 0);
-    const double elapsed = static_cast<double>(after.tv_sec - before.tv_sec) + static_cast<double>(after.tv_nsec - before.tv_nsec) * 1e-9;
+    const double elapsed = static_cast<double>(after.tv_sec - before.tv_sec) +
+                           static_cast<double>(after.tv_nsec - before.tv_nsec) * 1e-9;
     CHECK(elapsed >= 0.1 && elapsed < 5);
     CHECK(std::time(nullptr) > 1'700'000'000);
     // A spinning child must not keep us from running, and is charged for its time.
@@ -393,7 +407,8 @@ bool out_of_memory_kills_only_the_glutton() {
     const pid_t pid = fork();
     if (pid == 0) {
         for (;;) {
-            auto* p = static_cast<char*>(mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+            auto* p = static_cast<char*>(
+                mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
             if (p == MAP_FAILED)
                 _exit(3);
             for (int i = 0; i < 1 << 20; i += 4096)
@@ -431,7 +446,8 @@ int main(int count, char** arguments) {
     for (const Case& test : cases) {
         if (count > 1 && std::strstr(test.name, arguments[1]) == nullptr)
             continue;
-        if (count == 1 && test.run == out_of_memory_kills_only_the_glutton && std::getenv("EXERCISE_OOM") == nullptr)
+        if (count == 1 && test.run == out_of_memory_kills_only_the_glutton &&
+            std::getenv("EXERCISE_OOM") == nullptr)
             continue; // not on a development machine
         std::fflush(stdout);
         const bool good = test.run();
