@@ -62,11 +62,11 @@ volatile std::sig_atomic_t shutdown_command = 0;
 extern "C" void note_signal(int number) {
     // The conventions of busybox' halt, poweroff and reboot.
     if (number == SIGUSR1)
-        shutdown_command = RB_HALT_SYSTEM;
+        shutdown_command = static_cast<int>(RB_HALT_SYSTEM);
     else if (number == SIGUSR2)
         shutdown_command = static_cast<int>(RB_POWER_OFF);
     else if (number == SIGTERM)
-        shutdown_command = RB_AUTOBOOT;
+        shutdown_command = static_cast<int>(RB_AUTOBOOT);
 }
 
 void mount_all() {

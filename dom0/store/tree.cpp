@@ -21,7 +21,7 @@ template <typename Children>
 auto position_of(Children& children, std::string_view name) noexcept {
     return std::lower_bound(children.begin(), children.end(), name,
                             [](const std::shared_ptr<Node>& node, std::string_view wanted) {
-                                return node->name < wanted;
+                                return std::string_view{node->name}.compare(wanted) < 0;
                             });
 }
 
