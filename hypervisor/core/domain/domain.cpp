@@ -141,6 +141,8 @@ Status teardown_step(Vcpu& current, Domain& domain) {
             stop_timer_and_wait(vcpu.poll_timer);
             sched::remove(vcpu);
         });
+        for (Timer& watchdog : domain.watchdogs)
+            stop_timer_and_wait(watchdog);
         unfurnish(domain);
         return {};
     case TeardownStep::done:

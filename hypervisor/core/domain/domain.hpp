@@ -60,8 +60,10 @@ struct Domain {
     std::uint32_t create_flags{};
     std::int64_t time_offset_seconds{};
     std::uint64_t vm_assist{};
-    std::uint64_t logged_missing{}; ///< hypercall numbers whose absence has been logged
-    char console_line[120]{};       ///< what an unprivileged domain has written of the current line
+    static constexpr unsigned watchdog_count = 2;
+    Timer watchdogs[watchdog_count]; ///< bound when in use; domain lock
+    std::uint64_t logged_missing{};  ///< hypercall numbers whose absence has been logged
+    char console_line[120]{}; ///< what an unprivileged domain has written of the current line
     std::uint32_t console_length{};
     std::uint32_t console_credit{};
     std::uint64_t console_second{};

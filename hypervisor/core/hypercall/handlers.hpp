@@ -7,7 +7,7 @@
 namespace cero {
 
 Status event_channel_op(Vcpu& current, std::uint32_t command, std::uint64_t argument);
-Status sched_op(Vcpu& current, std::uint32_t command, std::uint64_t argument);
+Result<std::int64_t> sched_op(Vcpu& current, std::uint32_t command, std::uint64_t argument);
 Result<std::int64_t> vcpu_op(Vcpu& current, std::uint32_t command, std::uint32_t vcpu,
                              std::uint64_t argument);
 Status set_timer_op(Vcpu& current, std::uint64_t deadline);

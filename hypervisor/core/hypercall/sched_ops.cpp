@@ -101,9 +101,41 @@ Status pin_override(Vcpu& current, std::uint64_t argument) {
                                CpuMask::of(CpuId{static_cast<std::uint32_t>(request.pcpu)}));
 }
 
-} // namespace
+void on_watchdog(Timer& timer) {
+    static_cast<Domain*>(timer.owner)->shut_down(CERO_SHUTDOWN_watchdog);
+}
 
-Status sched_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
+/// id 0: a new watchdog, whose id is the result; else a new timeout for one, or with 0 its end.
+Result<std::int64_t> watchdog(Vcpu& current, std::uint64_t argument) {
+    const auto request = TRY(GuestPtr<cero_sched_watchdog>{argument}.read());
+    Domain& domain = *current.domain;
+    const Nanoseconds deadline{arch::system_time().raw() + request.timeout * 1'000'000'000ull};
+    LockGuard guard{domain.lock};
+    if (request.id > Domain::watchdog_count || (request.id == 0 && request.timeout == 0))
+        return Errno::inval;
+    if (request.id == 0) {
+        for (unsigned n = 0; n < Domain::watchdog_count; ++n) {
+            if (domain.watchdogs[n].owner != nullptr)
+                continue;
+            domain.watchdogs[n].bind(&on_watchdog, &domain);
+            set_timer(domain.watchdogs[n], deadline);
+            return std::int64_t{n} + 1;
+        }
+        return Errno::nospc;
+    }
+    Timer& timer = domain.watchdogs[request.id - 1];
+    if (timer.owner == nullptr)
+        return Errno::inval;
+    if (request.timeout != 0) {
+        set_timer(timer, deadline);
+        return std::int64_t{0};
+    }
+    stop_timer(timer);
+    timer.owner = nullptr;
+    return std::int64_t{0};
+}
+
+Status dispatch(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
     switch (command) {
     case CERO_SCHEDOP_yield:
         sched::yield();
@@ -125,8 +157,16 @@ Status sched_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
     case CERO_SCHEDOP_pin_override:
         return pin_override(current, argument);
     default:
-        return Errno::nosys; // watchdog: guests then have none
+        return Errno::nosys;
     }
+}
+
+} // namespace
+
+Result<std::int64_t> sched_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
+    if (command == CERO_SCHEDOP_watchdog)
+        return watchdog(current, argument);
+    return -static_cast<std::int64_t>(dispatch(current, command, argument).error());
 }
 
 } // namespace cero

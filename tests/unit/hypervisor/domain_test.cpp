@@ -337,6 +337,37 @@ TEST_F(Domains, RegisteredVcpuInfoTakesOver) {
     EXPECT_EQ(control(CERO_DOMCTL_destroydomain, id), 0);
 }
 
+TEST_F(Domains, WatchdogEndsADomainThatForgetsIt) {
+    const std::uint16_t id = create(1);
+    ASSERT_EQ(make_vcpus(id, 1), 0);
+    {
+        const DomainRef domain = find_domain(DomainId{id});
+        Vcpu& vcpu = *domain->vcpus[0];
+        const auto call = [&](std::uint32_t dog, std::uint32_t seconds) {
+            cero_sched_watchdog op{dog, seconds};
+            const auto result =
+                sched_op(vcpu, CERO_SCHEDOP_watchdog, reinterpret_cast<std::uint64_t>(&op));
+            return result ? *result : -static_cast<std::int64_t>(result.error());
+        };
+        EXPECT_EQ(call(1, 5), -CERO_EINVAL);
+        EXPECT_EQ(call(0, 5), 1);
+        EXPECT_EQ(call(0, 50), 2);
+        EXPECT_EQ(call(0, 5), -CERO_ENOSPC);
+        EXPECT_EQ(call(3, 5), -CERO_EINVAL);
+        EXPECT_EQ(call(2, 0), 0);
+        host::state().now += 4'000'000'000;
+        EXPECT_EQ(call(1, 5), 0);
+        host::state().now += 4'000'000'000;
+        run_due_timers();
+        EXPECT_FALSE(domain->shutting_down.load(Order::relaxed));
+        host::state().now += 2'000'000'000;
+        run_due_timers();
+        EXPECT_TRUE(domain->shutting_down.load(Order::relaxed));
+        EXPECT_EQ(domain->shutdown_code, static_cast<unsigned>(CERO_SHUTDOWN_watchdog));
+    }
+    EXPECT_EQ(control(CERO_DOMCTL_destroydomain, id), 0);
+}
+
 TEST_F(Domains, ControlDomainsEndIsTheMachines) {
     EXPECT_EXIT(control_->shut_down(CERO_SHUTDOWN_poweroff), testing::ExitedWithCode(10), "");
     EXPECT_EXIT(control_->shut_down(CERO_SHUTDOWN_reboot), testing::ExitedWithCode(11), "");

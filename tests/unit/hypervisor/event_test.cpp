@@ -247,8 +247,8 @@ TEST_F(Events, PollSleepsUntilOneOfThePortsIsPendingEvenIfMasked) {
     EXPECT_TRUE(sched_op(vcpu, CERO_SCHEDOP_poll, reinterpret_cast<std::uint64_t>(&poll)));
     EXPECT_FALSE(vcpu.is_blocked());
     poll.nr_ports = 129;
-    EXPECT_EQ(sched_op(vcpu, CERO_SCHEDOP_poll, reinterpret_cast<std::uint64_t>(&poll)).error(),
-              Errno::inval);
+    EXPECT_EQ(*sched_op(vcpu, CERO_SCHEDOP_poll, reinterpret_cast<std::uint64_t>(&poll)),
+              -static_cast<std::int64_t>(Errno::inval));
     drain(a);
     poll.nr_ports = 0;
     poll.timeout = host::state().now + 1000;
