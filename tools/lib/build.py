@@ -43,12 +43,16 @@ def compile_all(directory=BUILD, targets=()):
     run_step("building", ["ninja", "-C", str(directory), *targets], log)
 
 
-def prepare(groups=("build", "run")):
-    """From a bare machine to a built tree."""
+# What a machine boots from; tests and benchmarks are built only for those who run them.
+IMAGES = tuple(path.name for path in (HYPERVISOR, KERNEL, INITRAMFS, ISO))
+
+
+def prepare(groups=("build", "run"), targets=()):
+    """From a bare machine to a built tree, or to the given targets of it."""
     ensure_packages(groups)
     ensure_sources()
     configure()
-    compile_all()
+    compile_all(targets=targets)
 
 
 def ensure_demo_disk():

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from build import boot_image, ensure_demo_disk, prepare
+from build import IMAGES, boot_image, ensure_demo_disk, prepare
 from console import Console, Ended, Timeout
 from progress import Failure, say
 from qemu import Disk, Machine, parse_forward
@@ -123,7 +123,7 @@ def main():
         if options.batch:
             script = sys.stdin.buffer.read() if options.batch == "-" else Path(options.batch).read_bytes()
         if not options.no_build:
-            prepare()
+            prepare(targets=IMAGES)
         machine = make_machine(options)
         machine.iso, is_temporary = boot_image(options.hypervisor, options.kernel, options.ramdisk,
                                                options.hypervisor_options, options.kernel_options)

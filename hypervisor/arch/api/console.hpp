@@ -11,7 +11,7 @@ enum class Level : std::uint8_t { error, warning, info, debug };
 void log(Level level, const char* format, ...) noexcept __attribute__((format(printf, 2, 3)));
 [[noreturn]] void panic(const char* format, ...) noexcept __attribute__((format(printf, 1, 2)));
 
-/// Bytes as they are (console_io write); also kept in the ring.
+/// Bytes as they are (console_io write). Not kept in the ring: it is the hypervisor's log alone.
 void console_write(const char* text, std::size_t bytes) noexcept;
 /// Takes what was typed; returns the number of bytes.
 [[nodiscard]] std::size_t console_read(char* out, std::size_t bytes) noexcept;

@@ -21,15 +21,19 @@ arch::Level serial_level = arch::Level::info;
 bool clock_ready;
 constinit Spinlock<LockRank::console> console_lock;
 
-void emit(const char* text, std::size_t bytes, bool to_serial) noexcept {
+void emit_serial(const char* text, std::size_t bytes) noexcept {
     for (std::size_t n = 0; n < bytes; ++n) {
-        ring[written++ % ring_bytes] = text[n];
-        if (!to_serial)
-            continue;
         if (text[n] == '\n')
             uart::put('\r');
         uart::put(text[n]);
     }
+}
+
+void emit(const char* text, std::size_t bytes, bool to_serial) noexcept {
+    for (std::size_t n = 0; n < bytes; ++n)
+        ring[written++ % ring_bytes] = text[n];
+    if (to_serial)
+        emit_serial(text, bytes);
 }
 
 std::size_t format_line(char (&line)[line_bytes], const char* format, va_list args) noexcept {
@@ -77,7 +81,7 @@ void log(Level level, const char* format, ...) noexcept {
 
 void console_write(const char* text, std::size_t bytes) noexcept {
     const LockGuard guard{console_lock};
-    emit(text, bytes, true);
+    emit_serial(text, bytes);
 }
 
 std::size_t console_read(char* out, std::size_t bytes) noexcept {
