@@ -5,9 +5,8 @@ namespace cero::platform {
 namespace {
 
 constexpr std::string_view known_names[] = {
-    "console",        "com1",     "com2",       "loglvl",      "dom0_mem",
-    "dom0_max_vcpus", "maxcpus",  "noreboot",   "sched_slice", "sched_ratelimit",
-    "sched_balance",  "nox2apic", "nodeadline", "debug_exit",  "guest_loglvl",
+    "console", "com1",     "com2",     "loglvl",     "dom0_mem", "dom0_max_vcpus",
+    "maxcpus", "noreboot", "nox2apic", "nodeadline",
 };
 
 constexpr std::string_view cut(std::string_view text, std::size_t from, std::size_t to) noexcept {
