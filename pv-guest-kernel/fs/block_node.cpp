@@ -234,8 +234,8 @@ private:
             return std::size_t{0};
         if (buffer.remaining() > inode.size - offset)
             buffer.truncate(inode.size - offset);
-        constexpr unsigned order = 5; // 128 KiB at once
-        auto* pages = static_cast<char*>(alloc_pages(order));
+        unsigned order = 5; // 128 KiB at once
+        auto* pages = static_cast<char*>(alloc_buffer(order));
         if (pages == nullptr)
             return Errno::nomem;
         const std::size_t before = buffer.done();

@@ -41,6 +41,23 @@ void clear(Page& page, std::uint16_t flag) noexcept {
 
 constexpr std::uint16_t all_sectors = 0xff00;
 
+/// Of all memory: what the caches leave free for allocations that cannot wait, and how much may be
+/// dirty.
+constexpr std::uint64_t free_share = 16;
+constexpr std::uint64_t dirty_share = 8;
+constexpr std::size_t reclaim_batch = 128;
+
+/// Before a cache grows: gives back clean pages when free memory runs short.
+void leave_room() noexcept {
+    const MemoryInfo info = memory_info();
+    if (info.free_pages < info.total_pages / free_share)
+        page_cache::reclaim(reclaim_batch);
+}
+
+bool too_much_is_dirty() noexcept {
+    return registry().dirty > memory_info().total_pages / dirty_share;
+}
+
 } // namespace
 
 PageCache::PageCache(Inode& host, PageStore* store) noexcept : host_{host}, store_{store} {
@@ -143,6 +160,7 @@ std::size_t PageCache::read_ahead(Page** run, std::uint64_t index) noexcept {
 
 Result<Page*> PageCache::fill(std::uint64_t index, bool whole) noexcept {
     const bool zero = store_ == nullptr;
+    leave_room();
     Page* page = zero && !whole ? alloc_zeroed(PageUse::cache) : alloc_page(PageUse::cache);
     if (page == nullptr)
         return Errno::nomem;
@@ -338,6 +356,9 @@ Result<std::size_t> PageCache::write(IoBuffer& buffer, std::uint64_t offset) noe
             error = copied.error();
         }
         page.put();
+        // A fast writer pays for the disk itself; else nothing clean would be left to reclaim.
+        if (store_ != nullptr && too_much_is_dirty())
+            (void)write_back();
     }
     if (buffer.done() == before && error != Errno::ok)
         return error;
@@ -452,6 +473,15 @@ std::size_t PageCache::shrink(std::size_t wanted) noexcept {
         ++index;
     }
     return freed;
+}
+
+void* alloc_buffer(unsigned& order) noexcept {
+    for (;; --order) {
+        if (void* pages = alloc_pages(order))
+            return pages;
+        if (order == 0)
+            return nullptr;
+    }
 }
 
 namespace page_cache {

@@ -94,6 +94,10 @@ private:
     bool tracks_sectors_{};
 };
 
+/// 2^order pages, or fewer when memory has no such piece: `order` becomes what it is. Null: not
+/// even one page.
+[[nodiscard]] void* alloc_buffer(unsigned& order) noexcept;
+
 namespace page_cache {
 /// Pages of all caches, and how many of them are dirty.
 std::uint64_t total_pages() noexcept;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Pipe: a ring of bytes with reader and writer counts. Writes up to PIPE_BUF are not interleaved.
 #include "pipe.hpp"
+#include "page_cache.hpp"
 #include <kernel/memory.hpp>
 #include <kernel/process_api.hpp>
 
@@ -13,14 +14,15 @@ namespace {
 
 constexpr int sigpipe = 13;
 constexpr std::size_t atomic_size = 4096;
-constexpr unsigned capacity_order = 4; // 64 KiB
-constexpr std::size_t capacity = page_size << capacity_order;
+constexpr unsigned best_order = 4; // 64 KiB; less when memory is in pieces
 
 /// Shared by all ends. `lock` guards the ring; the counts change with the ends.
 struct Pipe {
     Mutex lock;
     PollQueue queue;
     char* data{};
+    unsigned order{best_order};
+    std::size_t capacity{};
     std::size_t head{}; ///< next byte to read
     std::size_t used{};
     unsigned readers{};
@@ -31,7 +33,7 @@ struct Pipe {
 
     ~Pipe() {
         if (data != nullptr)
-            free_pages(data, capacity_order);
+            free_pages(data, order);
     }
 };
 
@@ -39,7 +41,8 @@ Pipe* make_pipe() noexcept {
     auto* pipe = new (std::nothrow) Pipe;
     if (pipe == nullptr)
         return nullptr;
-    pipe->data = static_cast<char*>(alloc_pages(capacity_order));
+    pipe->data = static_cast<char*>(alloc_buffer(pipe->order));
+    pipe->capacity = page_size << pipe->order;
     if (pipe->data == nullptr) {
         delete pipe;
         return nullptr;
@@ -59,11 +62,11 @@ Pipe& pipe_of(File& file) noexcept {
 Result<std::size_t> take(Pipe& pipe, IoBuffer& buffer) noexcept {
     std::size_t moved = 0;
     while (pipe.used != 0 && buffer.remaining() != 0) {
-        const std::size_t run = smaller(pipe.used, capacity - pipe.head);
+        const std::size_t run = smaller(pipe.used, pipe.capacity - pipe.head);
         auto count = buffer.put(pipe.data + pipe.head, run);
         if (!count)
             return moved != 0 ? Result<std::size_t>{moved} : std::move(count);
-        pipe.head = (pipe.head + *count) % capacity;
+        pipe.head = (pipe.head + *count) % pipe.capacity;
         pipe.used -= *count;
         moved += *count;
         if (*count == 0)
@@ -76,9 +79,9 @@ Result<std::size_t> take(Pipe& pipe, IoBuffer& buffer) noexcept {
 
 Result<std::size_t> give(Pipe& pipe, IoBuffer& buffer) noexcept {
     std::size_t moved = 0;
-    while (pipe.used != capacity && buffer.remaining() != 0) {
-        const std::size_t tail = (pipe.head + pipe.used) % capacity;
-        const std::size_t run = smaller(capacity - pipe.used, capacity - tail);
+    while (pipe.used != pipe.capacity && buffer.remaining() != 0) {
+        const std::size_t tail = (pipe.head + pipe.used) % pipe.capacity;
+        const std::size_t run = smaller(pipe.capacity - pipe.used, pipe.capacity - tail);
         auto count = buffer.get(pipe.data + tail, run);
         if (!count)
             return moved != 0 ? Result<std::size_t>{moved} : std::move(count);
@@ -124,7 +127,7 @@ Result<std::size_t> write_pipe(File& file, IoBuffer& buffer) noexcept {
         }
         {
             MutexGuard guard{pipe.lock};
-            if (capacity - pipe.used >= needed) {
+            if (pipe.capacity - pipe.used >= needed) {
                 auto count = give(pipe, buffer);
                 if (!count)
                     return total != 0 ? Result<std::size_t>{total} : std::move(count);
@@ -138,7 +141,7 @@ Result<std::size_t> write_pipe(File& file, IoBuffer& buffer) noexcept {
         if (file.is_nonblocking())
             return total != 0 ? Result<std::size_t>{total} : Result<std::size_t>{Errno::again};
         auto waited = pipe.queue.waiters.wait_interruptible(
-            [&] { return capacity - pipe.used >= needed || pipe.readers == 0; });
+            [&] { return pipe.capacity - pipe.used >= needed || pipe.readers == 0; });
         if (!waited)
             return total != 0 ? Result<std::size_t>{total} : Result<std::size_t>{waited.error()};
     }
@@ -166,7 +169,7 @@ std::uint32_t poll_pipe(File& file, PollTable* table) noexcept {
             events |= poll_event::hup;
     }
     if (file.can_write()) {
-        if (capacity - pipe.used >= atomic_size)
+        if (pipe.capacity - pipe.used >= atomic_size)
             events |= poll_event::writable;
         if (pipe.readers == 0)
             events |= poll_event::err;

@@ -140,11 +140,11 @@ public:
     Mover(File& from, File& to) noexcept : from_{from}, to_{to} {}
     Result<std::size_t> run(std::uint64_t* from_offset, std::uint64_t* to_offset,
                             std::size_t size) noexcept {
-        constexpr unsigned order = 3;
-        const std::size_t room = page_size << order;
-        auto* bytes = static_cast<char*>(alloc_pages(order));
+        unsigned order = 3;
+        auto* bytes = static_cast<char*>(alloc_buffer(order));
         if (bytes == nullptr)
             return Errno::nomem;
+        const std::size_t room = page_size << order;
         std::size_t moved = 0;
         Errno error = Errno::ok;
         while (moved < size && error == Errno::ok) {

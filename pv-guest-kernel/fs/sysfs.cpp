@@ -69,7 +69,9 @@ bool next_interface(Key key, std::uint64_t& cookie, DynamicChild& child) noexcep
 }
 
 /// What cttyhack asks for: the terminal behind /dev/console.
-void generate_active(Text& out, Key) noexcept { out.append("hvc0\n"); }
+void generate_active(Text& out, Key) noexcept {
+    out.append("hvc0\n");
+}
 void generate_type(Text& out, Key) noexcept {
     out.append("xen\n");
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // TCP sockets on lwIP's callback interface.
+#include "../fs/page_cache.hpp"
 #include "inet_socket.hpp"
 #include <kernel/memory.hpp>
 #include <kernel/user_copy.hpp>
@@ -55,7 +56,7 @@ private:
     static err_t on_sent(void* argument, tcp_pcb* pcb, u16_t length);
     static void on_error(void* argument, err_t error);
 
-    static constexpr unsigned buffer_order = 2;
+    unsigned buffer_order_{2};
     tcp_pcb* pcb_; ///< null once lwIP has given up the connection
     State state_{State::fresh};
     PollQueue queue_;
@@ -76,7 +77,7 @@ private:
 
 TcpSocket::~TcpSocket() {
     if (buffer_ != nullptr)
-        free_pages(buffer_, buffer_order);
+        free_pages(buffer_, buffer_order_);
 }
 
 void TcpSocket::hook() noexcept {
@@ -305,7 +306,7 @@ Result<std::size_t> TcpSocket::send(Message& message) noexcept {
     constexpr std::uint32_t more_follows = 0x8000;
     MutexGuard one_writer{send_lock_};
     if (buffer_ == nullptr)
-        buffer_ = static_cast<char*>(alloc_pages(buffer_order));
+        buffer_ = static_cast<char*>(alloc_buffer(buffer_order_));
     if (buffer_ == nullptr)
         return Errno::nobufs;
     std::size_t total = 0;
@@ -323,7 +324,7 @@ Result<std::size_t> TcpSocket::send(Message& message) noexcept {
             return why == Errno::connreset ? why : Errno::pipe;
         }
         std::size_t size = room();
-        const std::size_t most = page_size << buffer_order;
+        const std::size_t most = page_size << buffer_order_;
         size = size < most ? size : most;
         size = size < message.data.remaining() ? size : message.data.remaining();
         size = TRY(message.data.get(buffer_, size));
