@@ -58,6 +58,9 @@ public:
     [[nodiscard]] bool is_doomed() const noexcept { return doomed_ || decoder.is_broken(); }
     void doom() noexcept { doomed_ = true; }
 
+    /// Set when a request of a guest was refused because of a quota; whoever reports it clears it.
+    bool has_hit_quota{false};
+
     /// Forgets everything that the client has set up (RESET_WATCHES, a new ring).
     void reset_state();
     void reset_streams();

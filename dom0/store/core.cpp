@@ -88,6 +88,9 @@ bool Core::serve(Connection& connection) {
             out.payload = error_name(answer ? Errno::too_big : answer.error());
             out.payload.push_back('\0');
         }
+        if (!answer && !connection.caller.is_privileged() &&
+            (answer.error() == Errno::nospc || answer.error() == Errno::too_big))
+            connection.has_hit_quota = true;
         connection.push_reply(out);
         if (new_watch_pending_) {
             new_watch_pending_ = false;
@@ -443,7 +446,7 @@ Core::Reply Core::control(Request& request) {
     const std::string_view command = strings->front();
     std::string reply;
     if (command == "help") {
-        reply = "help\ncheck\nquota\nstatus\n";
+        reply = "help\ncheck\nquota\nstatus\nusage\n";
     } else if (command == "check") {
         // Count again what the tree believes that it counts.
         std::map<DomainNumber, std::size_t> counted;
@@ -459,6 +462,15 @@ Core::Reply Core::control(Request& request) {
                 std::to_string(limits_.transactions) + "\noutstanding " +
                 std::to_string(limits_.outstanding) + "\nvalue-size " +
                 std::to_string(limits_.tree.value_size) + "\n";
+    } else if (command == "usage") { // one line per client: domain, nodes, watches, transactions
+        for (const Connection* connection : connections_) {
+            if (connection->caller.is_privileged())
+                continue;
+            reply += std::to_string(connection->caller.domain) + " " +
+                     std::to_string(tree_.nodes_of(connection->caller.domain)) + " " +
+                     std::to_string(connection->watches.size()) + " " +
+                     std::to_string(connection->transactions.size()) + "\n";
+        }
     } else if (command == "status") {
         std::size_t watches = 0;
         std::size_t transactions = 0;

@@ -189,6 +189,15 @@ void Server::pump_domain(Domain& domain) {
     if (domain.ring->pump(core_))
         events_->notify(domain.port);
     more_to_pump_ = more_to_pump_ || domain.ring->wants_more();
+    if (domain.connection.has_hit_quota && !domain.is_quota_reported) {
+        domain.is_quota_reported = true; // once: a guest must not fill the log
+        log("domain {}: its XenStore quota is used up: {} of {} nodes, {} of {} watches; its "
+            "requests "
+            "for more are refused. Restart the guest if it needs more.",
+            domain.connection.caller.domain, core_.tree().nodes_of(domain.connection.caller.domain),
+            core_.limits().tree.nodes_per_domain, domain.connection.watches.size(),
+            core_.limits().watches);
+    }
     if ((domain.ring->is_broken() || domain.connection.is_doomed()) &&
         !domain.is_complained_about) {
         domain.is_complained_about = true;

@@ -42,6 +42,7 @@ private:
         cero_evtchn_port remote_port{};
         bool is_shut_down{false};
         bool is_complained_about{false};
+        bool is_quota_reported{false};
     };
     struct Client {
         explicit Client(Fd socket) : fd{std::move(socket)}, connection{0} {}

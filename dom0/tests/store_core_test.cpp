@@ -170,6 +170,8 @@ TEST_F(CoreTest, QuotasBoundAGuest) {
     for (int i = 0; i < 1100; ++i)
         last = guest.ask(Op::write, "n" + std::to_string(i) + "\0v"s);
     EXPECT_EQ(last, "!ENOSPC");
+    EXPECT_TRUE(guest.connection.has_hit_quota);
+    EXPECT_EQ(control.ask(Op::control, "usage\0"s), "5 1000 0 0\n\0"s);
     EXPECT_EQ(core.tree().nodes_of(5), 1000u);
     EXPECT_EQ(control.ask(Op::control, "check\0"s), "consistent\n\0"s);
     EXPECT_EQ(control.ask(Op::rm, "/local/domain/5\0"s), ok);

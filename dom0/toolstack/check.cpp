@@ -5,7 +5,9 @@
 #include "toolstack/devices.hpp"
 #include "toolstack/paths.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <map>
 
 namespace cero::toolstack {
@@ -104,6 +106,19 @@ CheckReport check_machine(Machine& machine) {
                 report.problems.push_back(
                     fmt::format("XenStore: a backend {}/{}/{} of a domain that does not exist",
                                 kind, device.domain, device.id));
+    const auto usage = machine.store.request(store::Op::control, control::path_payload("usage"));
+    std::string_view lines = usage ? std::string_view{*usage} : std::string_view{};
+    while (!lines.empty()) {
+        const std::string line{lines.substr(0, lines.find('\n'))};
+        lines.remove_prefix(std::min(lines.size(), line.size() + 1));
+        unsigned domain = 0;
+        unsigned nodes = 0;
+        unsigned watches = 0;
+        if (std::sscanf(line.c_str(), "%u %u %u", &domain, &nodes, &watches) != 3)
+            continue;
+        report.figures.emplace_back(fmt::format("domain {} XenStore nodes", domain), nodes);
+        report.figures.emplace_back(fmt::format("domain {} XenStore watches", domain), watches);
+    }
     const auto audit = machine.store.request(store::Op::control, control::path_payload("check"));
     if (!audit && audit.error() != Errno::nosys)
         report.problems.push_back("XenStore: its own count of nodes does not agree with the tree");
