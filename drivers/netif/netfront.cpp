@@ -65,8 +65,8 @@ public:
             this);
         return {};
     }
-    void go_live(const NetFeatures& backend_takes) noexcept {
-        features_ = backend_takes;
+    void set_features(const NetFeatures& backend_takes) noexcept { features_ = backend_takes; }
+    void go_live() noexcept {
         live_ = true;
         set_link(true);
         handle_event();
@@ -454,8 +454,10 @@ private:
         takes.tx_checksum = other_number("feature-no-csum-offload", 0) == 0;
         takes.tso4 = takes.scatter_gather && other_number("feature-gso-tcpv4", 0) != 0;
         takes.tso6 = takes.scatter_gather && other_number("feature-gso-tcpv6", 0) != 0;
+        interface_->set_features(
+            takes); // the IP stack looks at them once, when it hears of the interface
         registered_ = NetRegistry::add(*interface_).has_value();
-        interface_->go_live(takes);
+        interface_->go_live();
         settled();
     }
     void drop_interface() {

@@ -12,7 +12,9 @@
 namespace kernel {
 
 EventGuard::EventGuard() noexcept : was_masked_{false} {}
-EventGuard::~EventGuard() = default;
+EventGuard::~EventGuard() {
+    static_cast<void>(was_masked_);
+}
 void Spinlock::lock() noexcept {
     held_.store(1, cero::Order::relaxed);
 }
