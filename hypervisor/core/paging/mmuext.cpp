@@ -5,6 +5,7 @@
 #include <arch/api/context.hpp>
 #include <arch/api/hooks.hpp>
 #include <arch/api/tlb.hpp>
+#include <arch/api/uaccess.hpp>
 #include <core/paging/descriptors.hpp>
 #include <core/paging/page_owner.hpp>
 #include <core/paging/progress.hpp>
@@ -97,12 +98,6 @@ Status flush(PageContext& context, const cero_mmuext_op& operation) noexcept {
     Domain& domain = *context.current.domain;
     const GuestVirt address{operation.arg1.linear_addr};
     switch (operation.cmd) {
-    case CERO_MMUEXT_TLB_FLUSH_LOCAL:
-        arch::tlb_flush_local();
-        return {};
-    case CERO_MMUEXT_INVLPG_LOCAL:
-        arch::tlb_flush_local_page(address);
-        return {};
     case CERO_MMUEXT_TLB_FLUSH_ALL:
         arch::tlb_flush(domain.dirty_mask());
         return {};
@@ -165,6 +160,12 @@ Status apply_to_vcpu(PageContext& context, const cero_mmuext_op& operation) noex
 Status apply(PageContext& context, const cero_mmuext_op& operation) noexcept {
     const MachineFrame frame{operation.arg1.mfn};
     switch (operation.cmd) {
+    case CERO_MMUEXT_TLB_FLUSH_LOCAL:
+        arch::tlb_flush_local();
+        return {};
+    case CERO_MMUEXT_INVLPG_LOCAL:
+        arch::tlb_flush_local_page(GuestVirt{operation.arg1.linear_addr});
+        return {};
     case CERO_MMUEXT_PIN_L1_TABLE:
     case CERO_MMUEXT_PIN_L2_TABLE:
     case CERO_MMUEXT_PIN_L3_TABLE:
@@ -181,8 +182,6 @@ Status apply(PageContext& context, const cero_mmuext_op& operation) noexcept {
     case CERO_MMUEXT_SET_LDT:
     case CERO_MMUEXT_FLUSH_CACHE:
     case CERO_MMUEXT_FLUSH_CACHE_GLOBAL:
-    case CERO_MMUEXT_TLB_FLUSH_LOCAL:
-    case CERO_MMUEXT_INVLPG_LOCAL:
     case CERO_MMUEXT_TLB_FLUSH_MULTI:
     case CERO_MMUEXT_INVLPG_MULTI:
     case CERO_MMUEXT_TLB_FLUSH_ALL:
@@ -200,9 +199,11 @@ Status apply(PageContext& context, const cero_mmuext_op& operation) noexcept {
 
 Status apply_all(PageContext& context, std::uint64_t operations, std::uint64_t count,
                  std::uint64_t& done) noexcept {
-    const GuestPtr<cero_mmuext_op> source{operations};
     while (done < count) {
-        const cero_mmuext_op operation = TRY(source.at(done).read());
+        cero_mmuext_op operation;
+        const GuestVirt source{operations + done * sizeof operation};
+        if (!arch::copy_from_guest(&operation, source, sizeof operation)) [[unlikely]]
+            return Errno::fault;
         TRY(apply(context, operation));
         ++done;
         if (context.current.unfinished_table != invalid_frame)

@@ -94,16 +94,20 @@ Status upper_entry_get(PageContext& context, Pte entry, FrameType level) noexcep
     return n;
 }
 
-void drain_l1(PageContext& context, MachineFrame frame, unsigned progress) noexcept {
+[[gnu::noinline]] void drain_l1(PageContext& context, MachineFrame frame,
+                                unsigned progress) noexcept {
     TableEntries& entries = table_entries(frame);
-    for (unsigned n = 0; n < progress;) {
-        const Pte entry{entries[n].load(Order::relaxed)};
+    const std::uint64_t owner = context.tables_slot.raw(), limit = context.keys.limit;
+    const Atomic<std::uint64_t>* const end = entries + progress;
+    for (const Atomic<std::uint64_t>* at = entries; at < end; ++at) {
+        const Pte entry{at->load(Order::relaxed)};
         if (!entry.is_present()) {
-            n = next_present(entries, n + 1, progress);
+            at = entries + next_present(entries, static_cast<unsigned>(at - entries), progress) - 1;
             continue;
         }
-        l1_entry_put(context, entry);
-        ++n;
+        const Dropped dropped = l1_entry_drop(entry, owner, limit);
+        if (dropped != Dropped::yes) [[unlikely]]
+            detail::l1_entry_put_rest(context, entry, dropped == Dropped::last);
     }
 }
 
@@ -188,22 +192,26 @@ Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noex
 }
 
 /// Level 1: not preemptible (512 entries). Yields the number of entries done; 512 is success.
-unsigned validate_l1(PageContext& context, MachineFrame frame, Errno& error) noexcept {
+[[gnu::noinline]] unsigned validate_l1(PageContext& context, MachineFrame frame,
+                                       Errno& error) noexcept {
     TableEntries& entries = table_entries(frame);
-    for (unsigned n = 0; n < entries_per_table;) {
-        const Pte entry{entries[n].load(Order::relaxed)};
+    const EntryKeys keys = context.keys;
+    Atomic<std::uint64_t>* const end = entries + entries_per_table;
+    for (Atomic<std::uint64_t>* at = entries; at < end; ++at) {
+        const Pte entry{at->load(Order::relaxed)};
         if (!entry.is_present()) {
-            n = next_present(entries, n + 1, entries_per_table);
+            at = entries +
+                 next_present(entries, static_cast<unsigned>(at - entries), entries_per_table) - 1;
             continue;
         }
         const Pte adjusted = adjust_l1(entry);
-        if (const Status status = l1_entry_get(context, adjusted); !status) [[unlikely]] {
-            error = status.error();
-            return n;
+        if (!l1_entry_take(adjusted, keys)) [[unlikely]] {
+            error = detail::l1_entry_get_slow(context, adjusted).error();
+            if (error != Errno::ok)
+                return static_cast<unsigned>(at - entries);
         }
         if (adjusted != entry)
-            entries[n].store(adjusted.raw(), Order::relaxed);
-        ++n;
+            at->store(adjusted.raw(), Order::relaxed);
     }
     return entries_per_table;
 }
@@ -306,8 +314,10 @@ Status l1_entry_get_slow(PageContext& context, Pte entry) noexcept {
     return l1_entry_get_io(context, frame);
 }
 
-void l1_entry_put_slow(PageContext& context, Pte entry) noexcept {
+void l1_entry_put_rest(PageContext& context, Pte entry, bool was_last) noexcept {
     const MachineFrame frame = entry.frame();
+    if (was_last)
+        return free_frame(frame);
     if (frame_look(frame).owner() == slot_io)
         return;
     // A foreign frame: its owner's flush on freeing will not reach our TLBs.

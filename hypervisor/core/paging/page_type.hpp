@@ -14,14 +14,28 @@
 
 namespace cero {
 
+/// What the word of an ordinary frame of an owner looks like, for entries of either kind; with the
+/// address below which frames have words. Loops keep a copy of it in registers.
+struct EntryKeys {
+    static constexpr std::uint64_t writable_mask =
+        (~0ull << FrameWord::type_shift) | FrameWord::full_mask;
+    static constexpr std::uint64_t readable_mask =
+        (~0ull << FrameWord::allocated_shift) | FrameWord::full_mask;
+
+    explicit EntryKeys(DomainSlot owner) noexcept
+        : writable{FrameWord::writable_key(owner) << FrameWord::type_shift},
+          readable{FrameWord::readable_key(owner) << FrameWord::allocated_shift},
+          limit{frame_limit << page_shift} {}
+    std::uint64_t writable, readable, limit;
+};
+
 /// What a page-table operation acts for, and what it owes before the guest runs or sees its
 /// results.
 class PageContext {
 public:
     PageContext(Vcpu& current_vcpu, Domain& tables_of, DomainSlot frames_of) noexcept
-        : current{current_vcpu}, tables{tables_of}, tables_slot{tables_of.slot}, frames{frames_of},
-          writable_key{FrameWord::writable_key(frames_of)}, readable_key{FrameWord::readable_key(
-                                                                frames_of)} {}
+        : current{current_vcpu}, tables{tables_of},
+          tables_slot{tables_of.slot}, frames{frames_of}, keys{frames_of} {}
     PageContext(const PageContext&) = delete;
     PageContext& operator=(const PageContext&) = delete;
     ~PageContext() { settle(); }
@@ -30,7 +44,7 @@ public:
     Domain& tables; ///< owner of the page tables
     DomainSlot tables_slot;
     DomainSlot frames; ///< owner of the frames that new entries may name (slot_io: I/O only)
-    std::uint64_t writable_key, readable_key; ///< FrameWord keys of `frames`
+    EntryKeys keys;    ///< of `frames`
 
     /// Before references are dropped that a TLB may still use: flushes the tables' domain. A flush
     /// that concerns this CPU alone waits until settle(), since no guest code runs before.
@@ -60,7 +74,7 @@ namespace detail {
 Status finish_page_work_slow(Vcpu& current) noexcept;
 Result<FrameType> lock_table_slow(MachineFrame frame, DomainSlot owner) noexcept;
 Status l1_entry_get_slow(PageContext& context, Pte entry) noexcept;
-void l1_entry_put_slow(PageContext& context, Pte entry) noexcept;
+void l1_entry_put_rest(PageContext& context, Pte entry, bool was_last) noexcept;
 } // namespace detail
 
 /// Completes a teardown that was stopped. Each operation on page tables starts with it.
@@ -73,27 +87,47 @@ inline Status finish_page_work(Vcpu& current) noexcept {
 /// Brings a partial table down to nothing. restart: stopped. No-op when it is not partial.
 Status drain_partial(PageContext& context, MachineFrame frame) noexcept;
 
-/// References behind a present, adjusted level-1 entry. One exchange for an ordinary frame.
+/// Takes what a present, adjusted level-1 entry needs with one exchange; false: not that simple.
+/// (Two branches with constants are shorter than one with a variable amount.)
+[[gnu::always_inline]] inline bool l1_entry_take(Pte entry, const EntryKeys& keys) noexcept {
+    const std::uint64_t address = entry.raw() & Pte::frame_mask;
+    if (address >= keys.limit) [[unlikely]]
+        return false;
+    Atomic<std::uint64_t>& word = frame_word(MachineFrame{address >> page_shift});
+    std::uint64_t seen = word.load(Order::relaxed);
+    if (entry.is_writable())
+        return (seen & EntryKeys::writable_mask) == keys.writable &&
+               word.compare_exchange(seen, seen + FrameWord::one_ref + FrameWord::one_type_ref,
+                                     Order::acquire);
+    return (seen & EntryKeys::readable_mask) == keys.readable &&
+           word.compare_exchange(seen, seen + FrameWord::one_ref, Order::acquire);
+}
+/// The references behind a present, adjusted level-1 entry.
 [[gnu::always_inline]] inline Status l1_entry_get(PageContext& context, Pte entry) noexcept {
-    if (frame_exists(entry.frame())) [[likely]] {
-        Atomic<std::uint64_t>& word = frame_word(entry.frame());
-        std::uint64_t seen = word.load(Order::relaxed);
-        const bool plain = entry.is_writable()
-                               ? seen >> FrameWord::type_shift == context.writable_key
-                               : seen >> FrameWord::allocated_shift == context.readable_key;
-        if (plain && !FrameWord{seen}.is_full()) [[likely]]
-            if (word.compare_exchange(seen, seen + entry.references(), Order::acquire)) [[likely]]
-                return {};
-    }
+    if (l1_entry_take(entry, context.keys)) [[likely]]
+        return {};
     return detail::l1_entry_get_slow(context, entry);
 }
+/// Drops them again, and tells what is left to do. not_simple: nothing has been done.
+enum class Dropped : std::uint8_t { yes, last, not_simple };
+[[gnu::always_inline]] inline Dropped l1_entry_drop(Pte entry, std::uint64_t owner,
+                                                    std::uint64_t limit) noexcept {
+    const std::uint64_t address = entry.raw() & Pte::frame_mask;
+    if (address >= limit) [[unlikely]]
+        return Dropped::not_simple;
+    Atomic<std::uint64_t>& word = frame_word(MachineFrame{address >> page_shift});
+    if (word.load(Order::relaxed) >> FrameWord::owner_shift != owner) [[unlikely]]
+        return Dropped::not_simple;
+    const std::uint64_t before =
+        entry.is_writable()
+            ? word.fetch_sub(FrameWord::one_ref + FrameWord::one_type_ref, Order::acq_rel)
+            : word.fetch_sub(FrameWord::one_ref, Order::acq_rel);
+    return (before & FrameWord::refs_mask) == FrameWord::one_ref ? Dropped::last : Dropped::yes;
+}
 [[gnu::always_inline]] inline void l1_entry_put(PageContext& context, Pte entry) noexcept {
-    const MachineFrame frame = entry.frame();
-    if (!frame_exists(frame) || !FrameWord{frame_word(frame).load(Order::relaxed)}.is_owned_by(
-                                    context.tables_slot)) [[unlikely]]
-        return detail::l1_entry_put_slow(context, entry);
-    if (frame_drop(frame, entry.references())) [[unlikely]]
-        detail::free_frame(frame);
+    const Dropped dropped = l1_entry_drop(entry, context.tables_slot.raw(), context.keys.limit);
+    if (dropped != Dropped::yes) [[unlikely]]
+        detail::l1_entry_put_rest(context, entry, dropped == Dropped::last);
 }
 
 /// Locks a validated page table of the domain; the level is its type. inval: it is none.
