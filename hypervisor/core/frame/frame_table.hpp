@@ -10,6 +10,8 @@
 
 #include <cero/lib/atomic.hpp>
 
+#include <optional>
+
 namespace cero {
 
 #ifdef CERO_HOST_TEST
@@ -168,5 +170,8 @@ Status relinquish_domain_memory(Vcpu& current, Domain& domain, std::uint64_t& cu
 /// Recomputes every count from the page tables, roots, grants and allocations, and logs each frame
 /// that disagrees. Returns how many do. All domains must be quiet (debug key, host tests).
 std::uint64_t frame_audit() noexcept;
+/// The same on a running machine: stops all CPUs meanwhile (milliseconds). Nothing: a CPU was in
+/// the middle of a long operation each time.
+std::optional<std::uint64_t> frame_audit_stopped() noexcept;
 
 } // namespace cero

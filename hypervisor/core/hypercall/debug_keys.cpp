@@ -55,10 +55,20 @@ void dump_events() {
     });
 }
 
+void audit_frames() {
+    if (const auto wrong = frame_audit_stopped())
+        log(Level::info, "audit: %lu frames or accounts disagree", *wrong);
+    else
+        log(Level::info, "audit: page tables were busy, nothing checked");
+}
+
 } // namespace
 
 void handle_debug_key(char key) {
     switch (key) {
+    case 'a':
+        audit_frames();
+        break;
     case 'd':
         dump_vcpus();
         break;
@@ -78,7 +88,8 @@ void handle_debug_key(char key) {
     case 'R':
         arch::reboot();
     default:
-        log(Level::info, "debug keys: d vCPU registers, e event channels, m frames, q domains, "
+        log(Level::info, "debug keys: a audit of all frames, d vCPU registers, e event channels, m "
+                         "frames, q domains, "
                          "r run queues, R reboot");
         break;
     }

@@ -5,6 +5,7 @@
 #include <core/paging/page_type.hpp>
 
 #include <arch/api/console.hpp>
+#include <arch/api/cpu.hpp>
 #include <core/domain/domain.hpp>
 
 namespace cero {
@@ -135,7 +136,57 @@ public:
     }
 };
 
+/// Whether a CPU was stopped in the middle of a validation or teardown.
+bool any_locked() noexcept {
+    for (std::uint64_t n = 0; n < frame_limit; ++n) {
+        const FrameWord word = frame_look(MachineFrame{n});
+        if (!word.is_owned_by(slot_free) && word.is(FrameWord::locked))
+            return true;
+    }
+    return false;
+}
+
+/// Where all CPUs but the asking one meet; the last to arrive audits, the others wait for it.
+struct Meeting {
+    std::uint32_t expected;
+    Atomic<std::uint32_t> arrived{0};
+    Atomic<bool> over{false};
+    std::optional<std::uint64_t> wrong;
+
+    static void attend(void* argument) {
+        auto& meeting = *static_cast<Meeting*>(argument);
+        if (meeting.arrived.fetch_add(1, Order::acq_rel) + 1 < meeting.expected) {
+            while (!meeting.over.load(Order::acquire))
+                arch::relax();
+            return;
+        }
+        meeting.hold();
+        meeting.over.store(true, Order::release);
+    }
+    void hold() noexcept {
+        if (!any_locked())
+            wrong = frame_audit();
+    }
+};
+
 } // namespace
+
+std::optional<std::uint64_t> frame_audit_stopped() noexcept {
+    constexpr int attempts = 20;
+    for (int attempt = 0; attempt < attempts; ++attempt) {
+        const CpuMask others = arch::online_cpus() & ~CpuMask::of(arch::this_cpu_id());
+        std::uint32_t expected = 0;
+        others.for_each([&](CpuId) { ++expected; });
+        Meeting meeting{expected, {}, {}, {}};
+        if (others.empty())
+            meeting.hold();
+        else
+            arch::call_on(others, &Meeting::attend, &meeting);
+        if (meeting.wrong)
+            return meeting.wrong;
+    }
+    return {};
+}
 
 std::uint64_t frame_audit() noexcept {
     unsigned order = 0;

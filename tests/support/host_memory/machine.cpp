@@ -164,6 +164,10 @@ bool preemption_point() noexcept {
     const std::uint64_t point = host::points++;
     return point == host::stop_at || (host::stop_always && point > host::stop_at);
 }
+CpuMask online_cpus() noexcept {
+    return CpuMask{1};
+}
+void call_on(CpuMask, void (*)(void*), void*) noexcept {}
 void service_remote_requests() noexcept {}
 void relax() noexcept {
     sched_yield();
