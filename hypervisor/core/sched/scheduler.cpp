@@ -226,6 +226,8 @@ void schedule() {
     Vcpu& to = pick(queue, cpu, keep);
     from.sched.yielded = false;
     if (&to == &from) {
+        if (to.is_idle) // wake() cleared the bit for a vCPU that is gone again
+            idle_cpus.fetch_or(CpuMask::of(cpu).raw(), Order::relaxed);
         arm_tick(queue, to, now, unpark_at);
         queue.lock.unlock();
         return;
