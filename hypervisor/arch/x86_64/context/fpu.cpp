@@ -9,7 +9,7 @@ namespace cero::arch {
 namespace {
 
 // Offsets in the XSAVE area [SDM1 "XSAVE Area"].
-constexpr unsigned fcw = 0, mxcsr = 24, mxcsr_mask = 28, header_bv = 512, header_end = 576;
+constexpr unsigned fcw = 0, mxcsr = 24, header_bv = 512;
 constexpr unsigned legacy_size = 512;
 constexpr std::uint32_t allowed_mxcsr = 0xffff;
 

@@ -91,8 +91,9 @@ void make_cpu_area(std::uint32_t cpu, std::uint32_t apic_id) noexcept {
     CpuArea& area = area_of(cpu);
     map_pages(cpu_area_address(cpu), (sizeof(CpuArea) + page_size - 1) / page_size);
     map_pages(area_page(area, CERO_CPU_PAGE_STACK), CERO_CPU_STACK_PAGES);
-    for (const unsigned page : {CERO_CPU_PAGE_NMI, CERO_CPU_PAGE_MCE, CERO_CPU_PAGE_DF,
-                                CERO_CPU_PAGE_GDT + static_cast<int>(gdt_guest_pages)})
+    constexpr unsigned single_pages[] = {CERO_CPU_PAGE_NMI, CERO_CPU_PAGE_MCE, CERO_CPU_PAGE_DF,
+                                         CERO_CPU_PAGE_GDT + gdt_guest_pages};
+    for (const unsigned page : single_pages)
         map_pages(area_page(area, page), 1);
     for (unsigned n = 0; n < gdt_guest_pages; ++n)
         map_hypervisor_page(area_page(area, CERO_CPU_PAGE_GDT + n), zero_page,
@@ -169,7 +170,7 @@ void load_cpu_state(CpuArea& area) noexcept {
     bits |= features.xsave ? cr4::osxsave : 0;
     bits |= features.smep ? cr4::smep : 0;
     bits |= features.smap ? cr4::smap : 0;
-    write_cr4(bits | (read_cr4() & cr4::mce));
+    write_cr4(bits | cr4::mce);
     if (features.xsave)
         write_xcr0(features.xcr0);
 }

@@ -16,7 +16,7 @@
 namespace cero::arch {
 namespace {
 
-constexpr unsigned v_ud = 6, v_nm = 7, v_gp = 13;
+constexpr unsigned v_gp = 13;
 constexpr std::size_t max_instruction = 15;
 
 struct Code {

@@ -37,12 +37,12 @@ constexpr bool in_hypervisor_hole(std::uint64_t address) noexcept {
 /// Stores a word between open and close. False: the access faulted.
 [[gnu::always_inline]] inline bool store_guest_word(std::uint64_t address,
                                                     std::uint64_t value) noexcept {
-    __asm__ goto("1: movq %1, (%0)\n\t"
+    __asm__ goto("1: movq %1, %0\n\t"
                  ".pushsection .extable, \"a\"\n\t"
                  ".long 1b - ., %l2 - .\n\t"
                  ".popsection"
                  :
-                 : "r"(address), "r"(value)
+                 : "m"(*reinterpret_cast<std::uint64_t*>(address)), "r"(value)
                  : "memory"
                  : fault);
     return true;
@@ -54,12 +54,12 @@ fault:
 [[gnu::always_inline]] inline bool load_guest_word(std::uint64_t& value,
                                                    std::uint64_t address) noexcept {
     std::uint64_t loaded;
-    __asm__ goto("1: movq (%1), %0\n\t"
+    __asm__ goto("1: movq %1, %0\n\t"
                  ".pushsection .extable, \"a\"\n\t"
                  ".long 1b - ., %l2 - .\n\t"
                  ".popsection"
                  : "=r"(loaded)
-                 : "r"(address)
+                 : "m"(*reinterpret_cast<const std::uint64_t*>(address))
                  : "memory"
                  : fault);
     value = loaded;
