@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Debian's own Linux kernel as a test subject: fetched with apt-get into the cache, its ELF file taken out."""
+
+import lzma
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools" / "lib"))
+from paths import CACHE  # noqa: E402
+from progress import Failure  # noqa: E402
+
+
+def image_package():
+    """The package that linux-image-amd64 stands for."""
+    output = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], stdout=subprocess.PIPE, text=True,
+                            check=False).stdout
+    match = re.search(r"Depends: (linux-image-\S+-amd64)", output)
+    if not match:
+        raise Failure("apt-cache knows no linux-image-amd64: run `apt-get update`")
+    return match.group(1)
+
+
+def extract_elf(image):
+    """The ELF file inside a bzImage that is compressed with xz."""
+    offset, length = struct.unpack_from("<II", image, 0x248)
+    start = (image[0x1F1] + 1) * 512 + offset
+    payload = image[start:start + length]
+    if payload[:6] != b"\xfd7zXZ\0":
+        raise Failure("the kernel's payload is not compressed with xz")
+    return lzma.decompress(payload[:-4])  # the last four bytes are the size
+
+
+def linux_elf():
+    """Path of an uncompressed Linux kernel."""
+    target = CACHE / "linux" / "vmlinux"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cero-linux-") as scratch:
+        package = image_package()
+        print(f"fetching {package}", flush=True)
+        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", package], cwd=scratch, check=True,
+                       stdout=subprocess.DEVNULL)
+        archive = next(Path(scratch).glob("*.deb"))
+        subprocess.run(["dpkg-deb", "-x", str(archive), f"{scratch}/tree"], check=True)
+        image = next(Path(scratch, "tree", "boot").glob("vmlinuz-*")).read_bytes()
+        partial = target.with_suffix(".part")
+        partial.write_bytes(extract_elf(image))
+        shutil.move(partial, target)
+    return target

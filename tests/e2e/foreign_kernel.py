@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A kernel written by somebody else, Debian's Linux, is the first domain: console, user space, power off."""
+# limit: 600
+
+import sys
+import tempfile
+from pathlib import Path
+
+from _linux import linux_elf
+from _machine import check, main
+
+import image
+from console import Console
+from paths import HYPERVISOR
+from qemu import Machine
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools" / "lib"))
+from initramfs import Archive, read_manifest  # noqa: E402
+
+INIT = """#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+echo user space of a foreign kernel
+/bin/busybox uname -s
+/bin/busybox cat /proc/interrupts
+/bin/busybox poweroff -f
+"""
+MANIFEST = """
+node /dev/console 600 c 5 1
+dir /proc 755
+file /bin/busybox /bin/busybox 755
+file /init {init} 755
+"""
+
+
+def body():
+    with tempfile.TemporaryDirectory(prefix="cero-foreign-") as name:
+        scratch = Path(name)
+        (scratch / "init").write_text(INIT)
+        archive = Archive()
+        read_manifest(archive, MANIFEST.format(init=scratch / "init"), Path("/"), {}, "manifest", False)
+        (scratch / "initrd").write_bytes(archive.to_bytes())
+        image.make_iso(scratch / "linux.iso", HYPERVISOR, linux_elf(), scratch / "initrd", "", "console=hvc0")
+        for cpus in (1, 2):
+            machine = Machine(iso=scratch / "linux.iso", cpus=cpus, memory_mib=1024, network=False)
+            with Console(machine.command(interactive=False)) as console:
+                console.expect("user space of a foreign kernel", 150)
+                console.expect("Linux", 20)
+                console.expect("xen-percpu", 20)
+                status = console.wait_end(60)
+                print(console.tail(25))
+                check(status == 0, f"QEMU ended with status {status}")
+
+
+main(body)
