@@ -41,7 +41,12 @@ constexpr unsigned answer_room = 256;
 constexpr unsigned packet_room = 64;
 constexpr unsigned slots_per_event = 512; ///< then the guest's next packets wait for a timer
 constexpr kernel::Nanoseconds breather = 20 * kernel::ns_per_us;
-constexpr unsigned queue_limit = 128; ///< packets waiting for the guest's buffers
+constexpr unsigned queue_limit = 512;       ///< packets waiting for one guest's buffers
+constexpr unsigned queue_guaranteed = 64;   ///< of these in any case; the rest out of
+constexpr unsigned all_queues_limit = 4096; ///< packets waiting for all guests
+
+/// Packets that wait for guests.
+constinit unsigned all_queued = 0;
 
 kernel::grant::CopySide own_side(const void* address) noexcept {
     return {CERO_DOMID_SELF, false, 0, kernel::virt_to_mfn(address),
@@ -95,6 +100,7 @@ public:
         }
         while (PacketBuffer* packet = queue_.pop_front())
             packet->release();
+        all_queued -= queued_;
         queued_ = 0;
         tx_pages_.unmap();
         rx_pages_.unmap();
@@ -104,13 +110,14 @@ public:
     void transmit(PacketList& packets) noexcept override {
         kernel::SpinGuard guard{rx_lock_};
         while (PacketBuffer* packet = packets.pop_front()) {
-            if (!serving_ || queued_ == queue_limit) {
+            if (!serving_ || !may_queue()) {
                 ++statistics_.tx_dropped;
                 packet->release();
                 continue;
             }
             queue_.push_back(*packet);
             ++queued_;
+            ++all_queued;
         }
         send_queued();
     }
@@ -322,7 +329,7 @@ private:
                     break;
                 }
                 queue_.pop_front();
-                --queued_;
+                note_dequeued();
                 batch_.push_back(*packet);
                 place(*packet);
             }
@@ -334,9 +341,17 @@ private:
         }
     }
 
+    [[nodiscard]] bool may_queue() const noexcept {
+        return queued_ < queue_guaranteed ||
+               (queued_ < queue_limit && all_queued < all_queues_limit);
+    }
+    void note_dequeued() noexcept {
+        --queued_;
+        --all_queued;
+    }
     void drop_front() noexcept {
         queue_.pop_front()->release();
-        --queued_;
+        note_dequeued();
         ++statistics_.tx_dropped;
     }
 

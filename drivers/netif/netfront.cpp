@@ -5,6 +5,7 @@
 // Transmit: the pages of a packet are lent until the backend has answered. Receive: each ring slot
 // has a page lent for good, and packets are copied out of it at once: no grant changes hands per
 // packet.
+#include "../net/packet_queue.hpp"
 #include "../ring/ring.hpp"
 #include "../xenbus/bus.hpp"
 
@@ -30,7 +31,8 @@ using kernel::grant::Ref;
 using xenbus::State;
 
 constexpr unsigned tx_slots = CERO_NETIF_RING_ENTRIES;
-constexpr unsigned rx_slots = 128; ///< buffers posted; the ring would take 256
+constexpr unsigned rx_slots = CERO_NETIF_RING_ENTRIES;
+constexpr unsigned tx_queue_limit = 1024; ///< packets waiting for room on the ring
 constexpr std::size_t page_size = kernel::page_size;
 
 class Interface final : public NetDevice {
@@ -77,6 +79,7 @@ public:
         if (port_ != 0)
             kernel::event::close(port_);
         port_ = 0;
+        waiting_.clear();
         for (TxSlot& slot : tx_)
             if (slot.packet != nullptr) {
                 // The backend may still read the page: the packet's memory goes with the grant. A
@@ -102,19 +105,16 @@ public:
 
     void transmit(PacketList& packets) noexcept override {
         kernel::SpinGuard guard{lock_};
-        reap_transmitted();
         while (PacketBuffer* packet = packets.pop_front()) {
-            const std::size_t size = packet->length();
-            if (!live_ || !send(*packet)) {
-                ++statistics_.tx_dropped;
-                packet->release();
+            if (live_ && can_ever_send(*packet) && waiting_.push(*packet))
                 continue;
-            }
-            ++statistics_.tx_packets;
-            statistics_.tx_bytes += size;
+            ++statistics_.tx_dropped;
+            packet->release();
         }
-        if (live_ && tx_ring_.push())
-            kernel::event::notify(port_);
+        reap_transmitted();
+        send_waiting();
+        if (!waiting_.empty())
+            reap_and_send(); // and ask for an event when there is room again
     }
 
 private:
@@ -156,14 +156,40 @@ private:
         ++free_count_;
     }
 
+    /// A fragment lies within one page by construction, so each is one slot.
+    static bool can_ever_send(const PacketBuffer& packet) noexcept {
+        return packet.fragment_count != 0 && packet.fragment_count <= CERO_NETIF_NR_SLOTS_MIN;
+    }
+
+    /// Puts what fits on the ring and shows it to the backend.
+    void send_waiting() noexcept {
+        while (live_ && !waiting_.empty()) {
+            PacketBuffer& packet = *waiting_.front();
+            const std::size_t size = packet.length();
+            if (!send(packet))
+                break;
+            ++statistics_.tx_packets;
+            statistics_.tx_bytes += size;
+        }
+        if (live_ && tx_ring_.push())
+            kernel::event::notify(port_);
+    }
+
+    /// Sending reaps as well, so an event is wanted only when half of what is out has been
+    /// answered.
+    void reap_and_send() noexcept {
+        do {
+            reap_transmitted();
+            send_waiting();
+        } while (live_ && tx_ring_.unanswered() != 0 &&
+                 tx_ring_.arm((tx_ring_.unanswered() + 1) / 2));
+    }
+
+    /// The first waiting packet; false when it has to wait on.
     bool send(PacketBuffer& packet) noexcept {
-        if (packet.fragment_count == 0)
-            return false;
-        // A fragment lies within one page by construction, so each is one slot.
         const unsigned slots = packet.fragment_count;
         const bool gso = packet.gso != Gso::none;
-        if (slots > CERO_NETIF_NR_SLOTS_MIN || slots > free_count_ ||
-            tx_ring_.free_slots() < slots + (gso ? 1 : 0))
+        if (slots > free_count_ || tx_ring_.free_slots() < slots + (gso ? 1 : 0))
             return false;
         TxSlot* taken[CERO_NETIF_NR_SLOTS_MIN];
         for (unsigned i = 0; i < slots; ++i) {
@@ -181,6 +207,7 @@ private:
             --free_count_;
             taken[i]->ref = *ref;
         }
+        waiting_.pop();
         const std::size_t total = packet.length();
         for (unsigned i = 0; i < slots; ++i) {
             const PacketFragment& fragment = packet.fragments[i];
@@ -242,11 +269,7 @@ private:
             kernel::SpinGuard guard{lock_};
             if (!live_)
                 return;
-            do
-                reap_transmitted();
-            // Sending reaps as well: an event is wanted only when the ring is getting full.
-            while (live_ && tx_ring_.unanswered() != 0 &&
-                   tx_ring_.arm((tx_ring_.unanswered() + 1) / 2));
+            reap_and_send();
             do
                 receive(packets);
             while (live_ && rx_ring_.arm());
@@ -346,6 +369,7 @@ private:
     void* rx_page_{};
     Ref tx_ref_{invalid_ref};
     Ref rx_ref_{invalid_ref};
+    PacketQueue waiting_{tx_queue_limit};
     TxSlot tx_[tx_slots];
     unsigned first_free_{};
     unsigned free_count_{tx_slots};

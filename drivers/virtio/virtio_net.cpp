@@ -3,6 +3,8 @@
 // no interrupts.
 #include "transport.hpp"
 
+#include "../net/packet_queue.hpp"
+
 #include <cero/driver/net.hpp>
 #include <cero/lib/format.hpp>
 #include <kernel/initcall.hpp>
@@ -29,6 +31,7 @@ constexpr std::uint64_t feature_status = 1ull << 16;
 
 constexpr unsigned queue_rx = 0;
 constexpr unsigned queue_tx = 1;
+constexpr unsigned tx_queue_limit = 1024; ///< packets waiting for room on the ring
 
 constexpr std::uint8_t header_needs_checksum = 1;
 constexpr std::uint8_t header_data_valid = 2;
@@ -62,7 +65,7 @@ public:
         features_.tso6 = features_.tx_checksum && transport_.has(feature_tso6);
         mac_ = transport_.has(feature_mac) ? transport_.config<MacAddress>(0)
                                            : MacAddress{{0x02, 0x00, 0x00, 0xce, 0x60, 0x02}};
-        const InterruptHandler handlers[] = {rx_interrupt, nothing};
+        const InterruptHandler handlers[] = {rx_interrupt, tx_interrupt};
         void* const arguments[] = {this, this};
         TRY(transport_.setup_interrupts(2, handlers, arguments));
         TRY(transport_.setup_queue(queue_rx, rx_));
@@ -78,35 +81,54 @@ public:
 
     void transmit(PacketList& packets) noexcept override {
         kernel::SpinGuard guard{lock_};
-        reclaim();
         while (PacketBuffer* packet = packets.pop_front()) {
-            const std::size_t size = packet->length();
-            if (size > max_packet || !send(*packet)) {
-                ++statistics_.tx_dropped;
-                packet->release();
+            if (can_ever_send(*packet) && waiting_.push(*packet))
                 continue;
-            }
-            ++statistics_.tx_packets;
-            statistics_.tx_bytes += size;
+            ++statistics_.tx_dropped;
+            packet->release();
         }
-        if (tx_.ring.publish())
-            tx_.notify();
+        send_waiting();
     }
 
 private:
     static constexpr std::size_t max_packet = 65535 + 18;
     static constexpr std::size_t rx_offset = PacketBuffer::default_headroom - sizeof(Header);
 
-    static void nothing(void*) {}
+    static void tx_interrupt(void* argument) {
+        auto& self = *static_cast<VirtioNet*>(argument);
+        kernel::SpinGuard guard{self.lock_};
+        self.send_waiting();
+    }
     static void rx_interrupt(void* argument) {
         static_cast<VirtioNet*>(argument)->receive_finished();
     }
 
+    static bool can_ever_send(const PacketBuffer& packet) noexcept {
+        return packet.fragment_count != 0 && packet.fragments[0].page == nullptr &&
+               packet.headroom() >= sizeof(Header) && packet.length() <= max_packet;
+    }
+
+    /// Puts what fits on the ring. Interrupts stay off unless something has to wait for room.
+    void send_waiting() noexcept {
+        do {
+            reclaim();
+            while (PacketBuffer* packet = waiting_.front()) {
+                const std::size_t size = packet->length();
+                if (!send(*packet))
+                    break;
+                waiting_.pop();
+                ++statistics_.tx_packets;
+                statistics_.tx_bytes += size;
+            }
+            if (tx_.ring.publish())
+                tx_.notify();
+            if (waiting_.empty())
+                return tx_.ring.disable_interrupts();
+        } while (tx_.ring.enable_interrupts());
+    }
+
     /// The header goes into the packet's headroom, so that the usual packet is one descriptor.
     bool send(PacketBuffer& packet) noexcept {
-        if (packet.fragment_count == 0 || packet.fragments[0].page != nullptr ||
-            packet.headroom() < sizeof(Header))
-            return false;
         Header header{};
         if (packet.checksum == Checksum::partial) {
             header.flags = header_needs_checksum;
@@ -217,6 +239,7 @@ private:
     kernel::Spinlock lock_;
     Queue rx_;
     Queue tx_;
+    PacketQueue waiting_{tx_queue_limit};
     PacketBuffer* merging_{};
     unsigned merge_left_{};
 };
