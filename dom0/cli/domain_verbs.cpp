@@ -42,15 +42,20 @@ template <typename Condition>
 bool wait_for_domains(control::StoreClient& store, double seconds, Condition is_done) {
     const std::uint64_t deadline =
         monotonic_ns() + static_cast<std::uint64_t>(milliseconds(seconds)) * 1'000'000;
-    store.watch("@releaseDomain", "wait");
-    store.watch("@introduceDomain", "wait");
+    for (const char* special : {"@releaseDomain", "@introduceDomain"})
+        store.watch(special, "wait");
+    const auto end = [&](bool done) {
+        for (const char* special : {"@releaseDomain", "@introduceDomain"})
+            store.unwatch(special, "wait");
+        return done;
+    };
     constexpr int poll_ms = 500; // an end without an event must not be waited for for ever
     for (;;) {
         if (is_done())
-            return true;
+            return end(true);
         const std::uint64_t now = monotonic_ns();
         if (now >= deadline)
-            return false;
+            return end(false);
         const auto left = static_cast<int>((deadline - now) / 1'000'000) + 1;
         (void)store.wait(std::min(left, poll_ms));
     }

@@ -139,15 +139,17 @@ int daemon_main(int argc, char**) {
     }
     ::signal(SIGPIPE, SIG_IGN);
     const auto control = control::open_domain_control();
+    // Events have a connection of their own: waiting for a backend discards what it does not expect.
+    control::StoreClient events = control::StoreClient::open();
     control::StoreClient store = control::StoreClient::open();
-    store.watch("@releaseDomain", "ends");
+    events.watch("@releaseDomain", "ends");
     DomainDaemon daemon{*control, store};
     log("ready");
     for (;;) {
-        while (store.pending()) // one look answers them all
+        while (events.pending()) // one look answers them all
             ;
         daemon.look();
-        (void)store.wait(-1);
+        (void)events.wait(-1);
     }
 }
 
