@@ -122,7 +122,7 @@ text_cpu:
         .asciz  "Cero: this CPU has no 64-bit mode or no NX\r\n"
 
 /* Application processors: real mode at CERO_TRAMPOLINE_PHYS, copied there by smp.cpp. */
-        .section .trampoline, "ax"
+        .section .trampoline, "a" // data here: it runs from its copy below 1 MiB
         .code16
 trampoline:
 #define TRAMPOLINE(label) (label - trampoline + CERO_TRAMPOLINE_PHYS)
