@@ -4,13 +4,24 @@
 
 #include <arch/api/vcpu.hpp>
 
+#include <cstddef>
+
 namespace cero::arch {
 
+/// Word index in GuestRegs of each register number.
+inline constexpr std::uint8_t register_words[16] = {
+    offsetof(GuestRegs, rax) / 8, offsetof(GuestRegs, rcx) / 8, offsetof(GuestRegs, rdx) / 8,
+    offsetof(GuestRegs, rbx) / 8, offsetof(GuestRegs, rsp) / 8, offsetof(GuestRegs, rbp) / 8,
+    offsetof(GuestRegs, rsi) / 8, offsetof(GuestRegs, rdi) / 8, offsetof(GuestRegs, r8) / 8,
+    offsetof(GuestRegs, r9) / 8,  offsetof(GuestRegs, r10) / 8, offsetof(GuestRegs, r11) / 8,
+    offsetof(GuestRegs, r12) / 8, offsetof(GuestRegs, r13) / 8, offsetof(GuestRegs, r14) / 8,
+    offsetof(GuestRegs, r15) / 8,
+};
 inline std::uint64_t& general_register(GuestRegs& regs, unsigned number) noexcept {
-    std::uint64_t* const order[16] = {
-        &regs.rax, &regs.rcx, &regs.rdx, &regs.rbx, &regs.rsp, &regs.rbp, &regs.rsi, &regs.rdi,
-        &regs.r8,  &regs.r9,  &regs.r10, &regs.r11, &regs.r12, &regs.r13, &regs.r14, &regs.r15};
-    return *order[number & 15];
+    return reinterpret_cast<std::uint64_t*>(&regs)[register_words[number & 15]];
+}
+inline std::uint64_t general_register(const GuestRegs& regs, unsigned number) noexcept {
+    return reinterpret_cast<const std::uint64_t*>(&regs)[register_words[number & 15]];
 }
 
 constexpr std::uint64_t width_mask(unsigned bytes) noexcept {

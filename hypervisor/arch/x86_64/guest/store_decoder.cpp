@@ -9,6 +9,7 @@ namespace {
 
 namespace flag {
 constexpr std::uint64_t cf = 1, pf = 4, af = 0x10, zf = 0x40, sf = 0x80, of = 0x800;
+constexpr std::uint64_t resume = 0x10000;
 constexpr std::uint64_t arithmetic = cf | pf | af | zf | sf | of;
 } // namespace flag
 
@@ -92,7 +93,7 @@ const Form* find_form(const Instruction& in, unsigned modrm_reg) noexcept {
     return nullptr;
 }
 
-std::uint64_t source_of(const StoreInstruction& in, GuestRegs& regs) noexcept {
+std::uint64_t source_of(const StoreInstruction& in, const GuestRegs& regs) noexcept {
     return (in.from_register ? general_register(regs, in.reg) : in.immediate) &
            width_mask(in.bytes);
 }
@@ -169,7 +170,8 @@ std::optional<StoreInstruction> decode_store(std::span<const std::uint8_t> code)
     return store;
 }
 
-StoreEffect store_effect(const StoreInstruction& in, GuestRegs regs, std::uint64_t old) noexcept {
+StoreEffect store_effect(const StoreInstruction& in, const GuestRegs& regs,
+                         std::uint64_t old) noexcept {
     const std::uint64_t mask = width_mask(in.bytes);
     const std::uint64_t source = source_of(in, regs);
     // A register's bit number reaches beyond the operand in memory; such stores fault elsewhere.
@@ -207,6 +209,11 @@ void retire_store(const StoreInstruction& in, GuestRegs& regs, std::uint64_t old
     const std::uint64_t source = source_of(in, regs);
     const StoreEffect effect = store_effect(in, regs, old);
     old &= mask;
+    if (in.kind == StoreKind::mov) { // neither flags nor registers
+        regs.rip += in.length;
+        regs.rflags &= ~flag::resume;
+        return;
+    }
     std::uint64_t flags = 0;
     if (in.kind == StoreKind::compare_exchange)
         flags = subtract_flags(regs.rax & mask, old, in.bytes);
@@ -219,7 +226,7 @@ void retire_store(const StoreInstruction& in, GuestRegs& regs, std::uint64_t old
     if (is_bit_operation(in.kind)) {
         const bool was_set = (old >> (source & (in.bytes * 8u - 1)) & 1) != 0;
         regs.rflags = (regs.rflags & ~flag::cf) | (was_set ? flag::cf : 0);
-    } else if (in.kind != StoreKind::mov && in.kind != StoreKind::exchange) {
+    } else if (in.kind != StoreKind::exchange) {
         regs.rflags = (regs.rflags & ~flag::arithmetic) | flags;
     }
     if (in.kind == StoreKind::exchange || in.kind == StoreKind::exchange_add)
@@ -227,7 +234,7 @@ void retire_store(const StoreInstruction& in, GuestRegs& regs, std::uint64_t old
     else if (in.kind == StoreKind::compare_exchange && !effect.stores)
         write_register(regs.rax, old, in.bytes);
     regs.rip += in.length;
-    regs.rflags &= ~0x10000ull; // RF
+    regs.rflags &= ~flag::resume;
 }
 
 } // namespace cero::arch

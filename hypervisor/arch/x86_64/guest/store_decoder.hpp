@@ -45,7 +45,7 @@ struct StoreEffect {
     bool stores;         ///< false: a compare_exchange that found another value
 };
 /// What it does to an operand that holds `old`.
-[[nodiscard]] StoreEffect store_effect(const StoreInstruction& instruction, GuestRegs regs,
+[[nodiscard]] StoreEffect store_effect(const StoreInstruction& instruction, const GuestRegs& regs,
                                        std::uint64_t old) noexcept;
 /// Registers and flags after the instruction; the instruction pointer too.
 void retire_store(const StoreInstruction& instruction, GuestRegs& regs, std::uint64_t old) noexcept;

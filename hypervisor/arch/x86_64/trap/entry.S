@@ -65,8 +65,9 @@
         movq    %r14, VCPU_R14(%rdi)
         movq    %r15, VCPU_R15(%rdi)
 .endm
-/* rdi = vcpu; jumps to \slow when anything is to be done before the guest runs. Clobbers rcx. */
-.macro CHECK_EXIT_WORK slow
+/* rdi = vcpu; jumps to \slow when anything is to be done before the guest runs, to \event when that is
+ * just an event to deliver. Clobbers rcx. */
+.macro CHECK_EXIT_WORK slow, event
         movl    %gs:PERCPU_SOFTIRQS, %ecx
         orl     VCPU_EXIT_WORK(%rdi), %ecx
         jnz     \slow
@@ -74,7 +75,7 @@
         movzwl  (%rcx), %ecx            /* pending in the low byte, mask in the high one */
         decl    %ecx
         cmpl    $254, %ecx              /* pending set, mask clear */
-        jbe     \slow
+        jbe     \event
 .endm
 
         .section .text.entry, "ax"
@@ -106,7 +107,7 @@ hypercall_return:
         testq   %rax, %rax
         js      hypercall_failed
 exit_syscall:                           /* rdi = vcpu, rax = result; rbx, rbp, r12..r15 live */
-        CHECK_EXIT_WORK exit_syscall_slow
+        CHECK_EXIT_WORK exit_syscall_slow, exit_syscall_event
         movq    VCPU_RIP(%rdi), %rcx
         movabsq $NON_CANONICAL_EDGE, %rdx
         cmpq    %rdx, %rcx              /* SYSCALL at the very end of the lower half: SYSRET would */
@@ -137,6 +138,13 @@ exit_syscall_slow:
         call    exit_work
         jmp     exit_full
 
+exit_syscall_event:
+        movq    %rax, VCPU_RAX(%rdi)
+        call    deliver_event
+        movq    %gs:PERCPU_CURRENT, %rdi
+        movq    VCPU_RAX(%rdi), %rax
+        jmp     exit_syscall
+
 guest_system_call:
         movq    %gs:PERCPU_CURRENT, %rdi
         call    deliver_system_call
@@ -152,7 +160,7 @@ hypercall_iret:
         call    return_from_trap
         movq    %gs:PERCPU_CURRENT, %rdi
 exit_short:                             /* rdi = vcpu; rbx, rbp, r12..r15 live */
-        CHECK_EXIT_WORK exit_short_slow
+        CHECK_EXIT_WORK exit_short_slow, exit_short_event
         leaq    VCPU_RIP(%rdi), %rsp
         movq    VCPU_R11(%rdi), %r11
         movq    VCPU_R10(%rdi), %r10
@@ -167,6 +175,10 @@ exit_short:                             /* rdi = vcpu; rbx, rbp, r12..r15 live *
         .globl  iret_short
 iret_short:
         iretq
+exit_short_event:
+        call    deliver_event
+        movq    %gs:PERCPU_CURRENT, %rdi
+        jmp     exit_short
 exit_short_slow:
         SAVE_PRESERVED
         call    exit_work
@@ -240,7 +252,7 @@ exception_entry:
         movq    %gs:PERCPU_STACK_TOP, %rsp
         call    exception_from_guest
         movq    %gs:PERCPU_CURRENT, %rdi
-        CHECK_EXIT_WORK 1f
+        CHECK_EXIT_WORK 1f, 1f
         jmp     exit_full
 1:      call    exit_work
         jmp     exit_full

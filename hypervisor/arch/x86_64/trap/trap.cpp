@@ -14,6 +14,9 @@
 #include <core/domain/domain.hpp>
 
 namespace cero::arch {
+
+extern "C" void deliver_event(Vcpu& vcpu) noexcept;
+
 namespace {
 
 enum Vector : unsigned {
@@ -52,11 +55,6 @@ void enter_handler(Vcpu& vcpu, unsigned vector, bool has_code, std::uint64_t cod
         bounce(vcpu, handler, mask);
 }
 
-void deliver_pending(Vcpu& vcpu) noexcept {
-    ArchVcpu& arch = vcpu.arch;
-    bounce(vcpu, arch.event.address, true);
-}
-
 /// One step towards the guest; false when nothing is left to do.
 bool work_once(PerCpu& cpu) noexcept {
     if (const std::uint32_t bits = cpu.softirqs.load(Order::relaxed); bits != 0) {
@@ -92,7 +90,7 @@ bool work_once(PerCpu& cpu) noexcept {
         return true;
     }
     if (event_deliverable(arch)) {
-        deliver_pending(vcpu);
+        deliver_event(vcpu);
         return true;
     }
     return false;
@@ -132,6 +130,11 @@ void reject_system_call(Vcpu& vcpu) noexcept;
 void return_from_trap(Vcpu& vcpu) noexcept;
 void deliver_iret_fault(Vcpu& vcpu) noexcept;
 void debug_from_guest(Vcpu& vcpu, const GuestRegs& frame) noexcept;
+
+/// Precondition: event_deliverable().
+void deliver_event(Vcpu& vcpu) noexcept {
+    bounce(vcpu, vcpu.arch.event.address, true);
+}
 
 /// All that has to happen before the current vCPU (whichever it is by then) executes: D.5's order.
 void exit_work() noexcept {
