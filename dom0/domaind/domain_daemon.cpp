@@ -139,7 +139,8 @@ int daemon_main(int argc, char**) {
     }
     ::signal(SIGPIPE, SIG_IGN);
     const auto control = control::open_domain_control();
-    // Events have a connection of their own: waiting for a backend discards what it does not expect.
+    // Events have a connection of their own: waiting for a backend discards what it does not
+    // expect.
     control::StoreClient events = control::StoreClient::open();
     control::StoreClient store = control::StoreClient::open();
     events.watch("@releaseDomain", "ends");

@@ -20,7 +20,7 @@ from qemu import Disk, Machine  # noqa: E402
 class Rig:
     """Boots on entry, ends QEMU on exit. `dom0()` runs a command there; `guest()` attaches to a console."""
 
-    def __init__(self, cpus=2, memory_mib=1024, forwards=(), boot_limit=120, disks=True, network=True):
+    def __init__(self, cpus=2, memory_mib=1024, forwards=(), boot_limit=180, disks=True, network=True):
         self.scratch = Path(tempfile.mkdtemp(prefix="cero-e2e-"))
         self.disk = self.scratch / "disk.img"
         self.boot_limit = boot_limit

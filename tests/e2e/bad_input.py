@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Bad input to `cero`: one clear message, a status that is not 0, nothing left behind."""
-# limit: 400
+# limit: 600
 
 import re
 

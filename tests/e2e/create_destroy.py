@@ -2,7 +2,7 @@
 """Cycles of create and destroy with disk and network at work: memory, store and event channels end as they began.
 
 CERO_CYCLES says how many (20)."""
-# limit: 900
+# limit: 1200
 
 import json
 import os

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """dom0's prompt with two demo guests, XenStore and consoles at work; the machine powers off."""
-# limit: 240
+# limit: 400
 
 from _machine import Rig, check, main
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A kernel written by somebody else, Debian's Linux, is the first domain: console, user space, power off."""
-# limit: 600
+# limit: 900
 
 import sys
 import tempfile

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """In a guest: ping and wget to the host; a file that outlives destroy and create; a clean file system afterwards."""
-# limit: 400
+# limit: 600
 
 import functools
 import hashlib

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The machine with 1, 2 and 4 CPUs, with 256 MiB and with 8 GiB: both demo guests run and reach the network."""
-# limit: 600
+# limit: 900
 
 from _machine import Rig, main
 

@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--kernel-options", default="")
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--memory", type=int, default=512, help="MiB")
-    parser.add_argument("--timeout", type=float, default=60)
+    parser.add_argument("--timeout", type=float, default=120)
     parser.add_argument("--icount", action="store_true")
     parser.add_argument("--quiet", action="store_true", help="leave out what the hypervisor prints before the test")
     parser.add_argument("--skip-is-success", action="store_true")
