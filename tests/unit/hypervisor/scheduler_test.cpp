@@ -277,6 +277,21 @@ TEST_F(Scheduler, AffinityIsObeyed) {
     EXPECT_EQ(sched::set_affinity(*third.vcpu, CpuMask{1ull << 40}).error(), Errno::inval);
 }
 
+TEST_F(Scheduler, ACpuThatWasWokenForNothingIsFoundAgain) {
+    host::use_cpus(2);
+    const Guest& first = add(256);
+    simulate(10 * ms);
+    const Guest& second = add(256); // for the idle CPU, which is poked ...
+    const CpuId poked = second.vcpu->last_cpu();
+    EXPECT_NE(poked, first.vcpu->last_cpu());
+    sched::pause(*second.domain); // ... but there is nothing to run any more
+    settle();
+    const Guest& third = add(256);
+    EXPECT_EQ(third.vcpu->last_cpu(), poked);
+    simulate(1000 * ms);
+    EXPECT_GT(first.ran + third.ran, 1990 * ms);
+}
+
 TEST_F(Scheduler, PauseStopsAndUnpauseGoesOn) {
     const Guest& first = add(256);
     const Guest& second = add(256);
