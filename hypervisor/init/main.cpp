@@ -35,8 +35,7 @@ using arch::log;
 
 void open_console() noexcept {
     const std::string_view console = arch::boot_option("console").value_or("com1");
-    if (console == "none")
-        return;
+    if (console == "none") return;
     const unsigned number = console == "com2" ? 2 : 1;
     const auto baud =
         platform::parse_number(arch::boot_option(number == 2 ? "com2" : "com1").value_or("115200"));
@@ -48,10 +47,8 @@ void set_log_level() noexcept {
     const std::string_view level = arch::boot_option("loglvl").value_or("info");
     constexpr std::string_view names[] = {"error", "warning", "info", "debug"};
     for (unsigned n = 0; n < 4; ++n)
-        if (level == names[n])
-            platform::set_log_level(Level{static_cast<std::uint8_t>(n)});
-    if (level == "all")
-        platform::set_log_level(Level::debug);
+        if (level == names[n]) platform::set_log_level(Level{static_cast<std::uint8_t>(n)});
+    if (level == "all") platform::set_log_level(Level::debug);
 }
 
 void report_options() noexcept {
@@ -64,16 +61,11 @@ void report_options() noexcept {
 
 const char* type_name(arch::MemoryType type) noexcept {
     switch (type) {
-    case arch::MemoryType::ram:
-        return "RAM";
-    case arch::MemoryType::acpi:
-        return "ACPI tables";
-    case arch::MemoryType::nvs:
-        return "ACPI NVS";
-    case arch::MemoryType::unusable:
-        return "unusable";
-    default:
-        return "reserved";
+    case arch::MemoryType::ram: return "RAM";
+    case arch::MemoryType::acpi: return "ACPI tables";
+    case arch::MemoryType::nvs: return "ACPI NVS";
+    case arch::MemoryType::unusable: return "unusable";
+    default: return "reserved";
     }
 }
 
@@ -101,8 +93,7 @@ extern "C" [[noreturn]] void start_hypervisor(std::uint64_t boot_information) no
 extern "C" [[noreturn]] void continue_start() noexcept;
 
 void start_hypervisor(std::uint64_t boot_information) noexcept {
-    for (const Constructor* run = constructors_start; run < constructors_end; ++run)
-        (*run)();
+    for (const Constructor* run = constructors_start; run < constructors_end; ++run) (*run)();
     const bool good = arch::read_boot_information(boot_information);
     open_console();
     set_log_level();
@@ -110,8 +101,7 @@ void start_hypervisor(std::uint64_t boot_information) noexcept {
         platform::acpi_info().cpu_count == 1 ? "" : "s");
     report_machine();
     report_options();
-    if (!good)
-        log(Level::warning, "the boot loader's information is malformed");
+    if (!good) log(Level::warning, "the boot loader's information is malformed");
     arch::detect_features();
     arch::apply_patch_sites();
     arch::build_hypervisor_tables(arch::early_memory());
@@ -145,8 +135,7 @@ void continue_start() noexcept {
     log(Level::info, "%u of %u CPUs run; %lu KiB for the hypervisor, %lu KiB free", running,
         arch::cpu_count(), arch::hypervisor_frames() * 4, allocator_free_frames() * 4);
     platform::start_console_input();
-    if (!build_control_domain())
-        arch::panic("there is no first domain");
+    if (!build_control_domain()) arch::panic("there is no first domain");
     arch::run_guests();
 }
 

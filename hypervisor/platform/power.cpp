@@ -26,13 +26,11 @@ void switch_acpi_on(const platform::AcpiInfo& acpi) noexcept {
 }
 
 void write_sleep(std::uint16_t port, std::uint8_t type) noexcept {
-    if (port != 0)
-        out16(port, static_cast<std::uint16_t>(type << 10 | sleep_enable));
+    if (port != 0) out16(port, static_cast<std::uint16_t>(type << 10 | sleep_enable));
 }
 
 [[noreturn]] void halt_forever() noexcept {
-    for (;;)
-        __asm__ volatile("cli; hlt");
+    for (;;) __asm__ volatile("cli; hlt");
 }
 
 } // namespace

@@ -44,12 +44,8 @@ inline PerCpu& this_cpu() noexcept {
     return *self;
 }
 #endif
-inline CpuId this_cpu_id() noexcept {
-    return CpuId{this_cpu().id};
-}
-inline Vcpu& current_vcpu() noexcept {
-    return *this_cpu().current;
-}
+inline CpuId this_cpu_id() noexcept { return CpuId{this_cpu().id}; }
+inline Vcpu& current_vcpu() noexcept { return *this_cpu().current; }
 
 /// Precondition: the CPU is present.
 [[nodiscard]] PerCpu& cpu_area(CpuId cpu) noexcept;

@@ -20,7 +20,8 @@ using IrqHandler = void (*)(std::uint32_t cookie);
 [[nodiscard]] Result<Irq> route_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity,
                                     IrqHandler handler, std::uint32_t cookie) noexcept;
 
-/// As route_gsi(), for the hypervisor's own devices: from then on route_gsi() refuses the pin (busy).
+/// As route_gsi(), for the hypervisor's own devices: from then on route_gsi() refuses the pin
+/// (busy).
 [[nodiscard]] Result<Irq> route_own_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity,
                                         IrqHandler handler) noexcept;
 

@@ -28,14 +28,10 @@ inline MachineFrame frame_of(const void* at) noexcept {
         static_cast<std::uint64_t>(static_cast<const unsigned char*>(at) - host_memory) >>
         page_shift};
 }
-inline std::uint64_t* m2p_table() noexcept {
-    return host_m2p;
-}
+inline std::uint64_t* m2p_table() noexcept { return host_m2p; }
 #else
 /// Writes back and invalidates this CPU's caches (for domains that drive devices).
-inline void flush_caches() noexcept {
-    __asm__ volatile("wbinvd" ::: "memory");
-}
+inline void flush_caches() noexcept { __asm__ volatile("wbinvd" ::: "memory"); }
 /// Precondition: the frame is RAM (frame_is_ram).
 inline void* direct_map(MachineFrame frame) noexcept {
     return reinterpret_cast<void*>(direct_map_base + (frame.raw() << page_shift));
@@ -64,9 +60,7 @@ T* frame_ptr(MachineFrame frame) noexcept {
 [[nodiscard]] bool frame_is_guest_io(MachineFrame frame) noexcept;
 
 /// Pseudo-physical frame recorded for a machine frame. Precondition: frame < max_frame().
-inline std::uint64_t m2p_get(MachineFrame frame) noexcept {
-    return m2p_table()[frame.raw()];
-}
+inline std::uint64_t m2p_get(MachineFrame frame) noexcept { return m2p_table()[frame.raw()]; }
 inline void m2p_set(MachineFrame frame, std::uint64_t guest_frame) noexcept {
     m2p_table()[frame.raw()] = guest_frame;
 }

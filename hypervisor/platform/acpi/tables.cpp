@@ -17,8 +17,7 @@ constexpr std::uint32_t signature(const char (&name)[5]) noexcept {
 
 bool checksum_is_good(ByteView bytes) noexcept {
     unsigned sum = 0;
-    for (const std::byte b : bytes.bytes())
-        sum += static_cast<unsigned>(b);
+    for (const std::byte b : bytes.bytes()) sum += static_cast<unsigned>(b);
     return (sum & 0xff) == 0;
 }
 
@@ -34,8 +33,7 @@ ByteView load_table(PhysicalReader read, std::uint64_t address) noexcept {
 
 void add_cpu(AcpiInfo& info, std::uint32_t apic_id, std::uint32_t acpi_id,
              std::uint32_t flags) noexcept {
-    if ((flags & 1) == 0)
-        return;
+    if ((flags & 1) == 0) return;
     if (info.cpu_count == AcpiInfo::max_cpus)
         ++info.cpus_beyond;
     else
@@ -70,18 +68,15 @@ void parse_madt_entry(ByteView entry, AcpiInfo& info) noexcept {
         add_cpu(info, entry.read<std::uint32_t>(4), entry.read<std::uint32_t>(12),
                 entry.read<std::uint32_t>(8));
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
 void parse_madt(ByteView table, AcpiInfo& info) noexcept {
-    if (const auto address = table.read<std::uint32_t>(36); address != 0)
-        info.local_apic = address;
+    if (const auto address = table.read<std::uint32_t>(36); address != 0) info.local_apic = address;
     for (std::size_t at = 44; at + 2 <= table.size();) {
         const auto length = table.read<std::uint8_t>(at + 1);
-        if (length < 2)
-            return;
+        if (length < 2) return;
         parse_madt_entry(table.slice(at, length), info);
         at += length;
     }
@@ -102,20 +97,15 @@ void parse_fadt(ByteView table, PhysicalReader read, AcpiInfo& info) noexcept {
         info.has_reset = info.reset_space <= 1 && info.reset_address != 0;
     }
     std::uint64_t dsdt = table.read<std::uint64_t>(140);
-    if (dsdt == 0)
-        dsdt = table.read<std::uint32_t>(40);
+    if (dsdt == 0) dsdt = table.read<std::uint32_t>(40);
     info.has_s5 = find_s5(load_table(read, dsdt).bytes(), info.s5_a, info.s5_b);
 }
 
 void parse_table(std::uint64_t address, PhysicalReader read, AcpiInfo& info) noexcept {
     const ByteView table = load_table(read, address);
     switch (table.read<std::uint32_t>(0)) {
-    case signature("APIC"):
-        parse_madt(table, info);
-        break;
-    case signature("FACP"):
-        parse_fadt(table, read, info);
-        break;
+    case signature("APIC"): parse_madt(table, info); break;
+    case signature("FACP"): parse_fadt(table, read, info); break;
     case signature("HPET"):
         if (table.read<std::uint8_t>(40) == 0) // memory space
             info.hpet = table.read<std::uint64_t>(44);
@@ -127,8 +117,7 @@ void parse_table(std::uint64_t address, PhysicalReader read, AcpiInfo& info) noe
             info.mcfg_last_bus = table.read<std::uint8_t>(55);
         }
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -167,13 +156,11 @@ bool find_s5(std::span<const std::byte> bytes, std::uint8_t& a, std::uint8_t& b)
 
 bool parse_acpi(std::span<const std::byte> rsdp, PhysicalReader read, AcpiInfo& info) noexcept {
     const ByteView root{rsdp};
-    if (root.size() < 20)
-        return false;
+    if (root.size() < 20) return false;
     const bool extended = root.read<std::uint8_t>(15) >= 2 && root.read<std::uint64_t>(24) != 0;
     const ByteView list =
         load_table(read, extended ? root.read<std::uint64_t>(24) : root.read<std::uint32_t>(16));
-    if (list.size() == 0)
-        return false;
+    if (list.size() == 0) return false;
     const std::size_t width = extended ? 8 : 4;
     for (std::size_t at = table_header; at + width <= list.size(); at += width)
         parse_table(extended ? list.read<std::uint64_t>(at) : list.read<std::uint32_t>(at), read,

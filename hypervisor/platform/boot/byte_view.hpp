@@ -30,8 +30,7 @@ public:
     }
     /// Clipped to what is there.
     [[nodiscard]] ByteView slice(std::size_t offset, std::size_t length) const noexcept {
-        if (offset > bytes_.size())
-            return ByteView{};
+        if (offset > bytes_.size()) return ByteView{};
         const std::size_t rest = bytes_.size() - offset;
         return ByteView{bytes_.subspan(offset, length < rest ? length : rest)};
     }
@@ -41,8 +40,7 @@ public:
     /// The text up to its NUL, or to the end.
     [[nodiscard]] std::string_view text() const noexcept {
         std::size_t length = 0;
-        while (length < bytes_.size() && bytes_[length] != std::byte{0})
-            ++length;
+        while (length < bytes_.size() && bytes_[length] != std::byte{0}) ++length;
         return {reinterpret_cast<const char*>(bytes_.data()), length};
     }
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }

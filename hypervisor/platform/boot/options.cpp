@@ -5,8 +5,8 @@ namespace cero::platform {
 namespace {
 
 constexpr std::string_view known_names[] = {
-    "console", "com1",     "com2",     "loglvl",     "dom0_mem", "dom0_max_vcpus",
-    "maxcpus", "noreboot", "nox2apic", "nodeadline",
+    "console",        "com1",    "com2",     "loglvl",   "dom0_mem",
+    "dom0_max_vcpus", "maxcpus", "noreboot", "nox2apic", "nodeadline",
 };
 
 constexpr std::string_view cut(std::string_view text, std::size_t from, std::size_t to) noexcept {
@@ -15,8 +15,7 @@ constexpr std::string_view cut(std::string_view text, std::size_t from, std::siz
 
 std::size_t name_length(std::string_view word) noexcept {
     std::size_t length = 0;
-    while (length < word.size() && word[length] != '=')
-        ++length;
+    while (length < word.size() && word[length] != '=') ++length;
     return length;
 }
 
@@ -24,11 +23,9 @@ std::size_t name_length(std::string_view word) noexcept {
 
 std::string_view next_word(std::string_view& rest) noexcept {
     std::size_t first = 0;
-    while (first < rest.size() && (rest[first] == ' ' || rest[first] == '\t'))
-        ++first;
+    while (first < rest.size() && (rest[first] == ' ' || rest[first] == '\t')) ++first;
     std::size_t last = first;
-    while (last < rest.size() && rest[last] != ' ' && rest[last] != '\t')
-        ++last;
+    while (last < rest.size() && rest[last] != ' ' && rest[last] != '\t') ++last;
     const std::string_view word = cut(rest, first, last);
     rest = cut(rest, last, rest.size());
     return word;
@@ -47,8 +44,7 @@ std::optional<std::string_view> find_option(std::string_view line, std::string_v
 bool is_known_option(std::string_view word) noexcept {
     const std::string_view name = cut(word, 0, name_length(word));
     for (const std::string_view known : known_names)
-        if (known == name)
-            return true;
+        if (known == name) return true;
     return false;
 }
 
@@ -59,8 +55,7 @@ std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
         base = 16;
         at = 2;
     }
-    if (at == text.size())
-        return {};
+    if (at == text.size()) return {};
     std::uint64_t value = 0;
     for (; at < text.size(); ++at) {
         const char c = text[at];
@@ -91,8 +86,7 @@ std::optional<std::uint64_t> parse_size(std::string_view text) noexcept {
             }
     }
     const auto number = parse_number(text);
-    if (!number || (*number << shift) >> shift != *number)
-        return {};
+    if (!number || (*number << shift) >> shift != *number) return {};
     return *number << shift;
 }
 

@@ -23,17 +23,14 @@ constinit Spinlock<LockRank::console> console_lock;
 
 void emit_serial(const char* text, std::size_t bytes) noexcept {
     for (std::size_t n = 0; n < bytes; ++n) {
-        if (text[n] == '\n')
-            uart::put('\r');
+        if (text[n] == '\n') uart::put('\r');
         uart::put(text[n]);
     }
 }
 
 void emit(const char* text, std::size_t bytes, bool to_serial) noexcept {
-    for (std::size_t n = 0; n < bytes; ++n)
-        ring[written++ % ring_bytes] = text[n];
-    if (to_serial)
-        emit_serial(text, bytes);
+    for (std::size_t n = 0; n < bytes; ++n) ring[written++ % ring_bytes] = text[n];
+    if (to_serial) emit_serial(text, bytes);
 }
 
 std::size_t format_line(char (&line)[line_bytes], const char* format, va_list args) noexcept {
@@ -41,20 +38,15 @@ std::size_t format_line(char (&line)[line_bytes], const char* format, va_list ar
     int used = format_to(line, line_bytes, "[%5lu.%06lu] ", now / 1000000000, now / 1000 % 1000000);
     used += vformat_to(line + used, line_bytes - static_cast<std::size_t>(used) - 1, format, args);
     auto length = static_cast<std::size_t>(used);
-    if (length > line_bytes - 2)
-        length = line_bytes - 2;
+    if (length > line_bytes - 2) length = line_bytes - 2;
     line[length++] = '\n';
     return length;
 }
 
 } // namespace
 
-void set_log_level(arch::Level serial) noexcept {
-    serial_level = serial;
-}
-void log_clock_ready() noexcept {
-    clock_ready = true;
-}
+void set_log_level(arch::Level serial) noexcept { serial_level = serial; }
+void log_clock_ready() noexcept { clock_ready = true; }
 void log_emergency(const char* format, ...) noexcept {
     char line[line_bytes];
     va_list args;
@@ -84,20 +76,15 @@ void console_write(const char* text, std::size_t bytes) noexcept {
     emit_serial(text, bytes);
 }
 
-std::size_t console_read(char* out, std::size_t bytes) noexcept {
-    return uart::take(out, bytes);
-}
+std::size_t console_read(char* out, std::size_t bytes) noexcept { return uart::take(out, bytes); }
 
 std::size_t log_read(std::uint64_t& index, char* out, std::size_t bytes) noexcept {
     const LockGuard guard{console_lock};
     const std::uint64_t oldest = written > ring_bytes ? written - ring_bytes : 0;
-    if (index < oldest)
-        index = oldest;
-    if (index < cleared)
-        index = cleared;
+    if (index < oldest) index = oldest;
+    if (index < cleared) index = cleared;
     std::size_t count = 0;
-    while (count < bytes && index < written)
-        out[count++] = ring[index++ % ring_bytes];
+    while (count < bytes && index < written) out[count++] = ring[index++ % ring_bytes];
     return count;
 }
 

@@ -41,12 +41,8 @@ void pci_write16(arch::PciAddress at, std::uint16_t offset, std::uint16_t value)
     arch::out16(data_port(offset), value);
 }
 
-void pci_guest_address_write(std::uint32_t value) noexcept {
-    guest_address = value;
-}
-std::uint32_t pci_guest_address() noexcept {
-    return guest_address;
-}
+void pci_guest_address_write(std::uint32_t value) noexcept { guest_address = value; }
+std::uint32_t pci_guest_address() noexcept { return guest_address; }
 
 std::uint32_t pci_guest_data_read(std::uint16_t port, unsigned bytes) noexcept {
     const LockGuard guard{lock};

@@ -10,15 +10,13 @@ namespace cero::platform {
 namespace {
 
 void on_interrupt(std::uint32_t) noexcept {
-    if (uart::receive())
-        arch::raise_softirq(arch::Softirq::console);
+    if (uart::receive()) arch::raise_softirq(arch::Softirq::console);
 }
 
 } // namespace
 
 void start_console_input() noexcept {
-    if (!uart::is_open())
-        return;
+    if (!uart::is_open()) return;
     const std::uint8_t isa = uart::enable_interrupt();
     std::uint32_t gsi = isa;
     arch::Trigger trigger = arch::Trigger::edge;
@@ -31,8 +29,7 @@ void start_console_input() noexcept {
             polarity = acpi.overrides[n].low ? arch::Polarity::low : arch::Polarity::high;
         }
     const auto irq = arch::route_own_gsi(gsi, trigger, polarity, &on_interrupt);
-    if (irq)
-        arch::irq_unmask(*irq);
+    if (irq) arch::irq_unmask(*irq);
 }
 
 } // namespace cero::platform

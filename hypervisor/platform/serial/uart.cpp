@@ -48,13 +48,10 @@ bool open(unsigned number, std::uint32_t baud) noexcept {
     return true;
 }
 
-bool is_open() noexcept {
-    return base != 0;
-}
+bool is_open() noexcept { return base != 0; }
 
 void put(char c) noexcept {
-    if (base == 0)
-        return;
+    if (base == 0) return;
     for (unsigned tries = 0; (reg_read(line_status) & status_room) == 0 && tries < 100000; ++tries)
         __builtin_ia32_pause();
     reg_write(data, static_cast<std::uint8_t>(c));

@@ -36,8 +36,7 @@ void copy_text(char* to, std::string_view from) noexcept {
 
 /// Through the boot tables' image of the first 4 GiB.
 std::span<const std::byte> boot_physical(std::uint64_t address, std::size_t size) noexcept {
-    if (address == 0 || address >= boot_mapped || size > boot_mapped - address)
-        return {};
+    if (address == 0 || address >= boot_mapped || size > boot_mapped - address) return {};
     return {reinterpret_cast<const std::byte*>(CERO_DIRECT_MAP_VIRT + address), size};
 }
 
@@ -67,15 +66,9 @@ bool read_boot_information(std::uint64_t physical) noexcept {
     return good;
 }
 
-EarlyMemory& early_memory() noexcept {
-    return memory;
-}
-std::span<const MemoryRange> memory_map() noexcept {
-    return {info.ranges, info.range_count};
-}
-std::span<const BootModule> boot_modules() noexcept {
-    return {modules, info.module_count};
-}
+EarlyMemory& early_memory() noexcept { return memory; }
+std::span<const MemoryRange> memory_map() noexcept { return {info.ranges, info.range_count}; }
+std::span<const BootModule> boot_modules() noexcept { return {modules, info.module_count}; }
 std::span<const std::byte> module_bytes(const BootModule& module) noexcept {
     return {reinterpret_cast<const std::byte*>(CERO_DIRECT_MAP_VIRT + module.base), module.size};
 }
@@ -87,14 +80,10 @@ void for_each_free_range(void (*visit)(MachineFrame first, std::uint64_t count))
 std::optional<std::string_view> boot_option(std::string_view name) noexcept {
     return platform::find_option(command_line, name);
 }
-const char* boot_command_line() noexcept {
-    return command_line;
-}
+const char* boot_command_line() noexcept { return command_line; }
 
 } // namespace arch
 
-const platform::AcpiInfo& platform::acpi_info() noexcept {
-    return arch::acpi;
-}
+const platform::AcpiInfo& platform::acpi_info() noexcept { return arch::acpi; }
 
 } // namespace cero

@@ -31,8 +31,7 @@ void write_dr(std::uint64_t value) noexcept {
 /// An enabled I/O breakpoint (type 2), which exists with CR4.DE only.
 bool has_io_breakpoint(std::uint64_t dr7) noexcept {
     for (unsigned n = 0; n < 4; ++n)
-        if ((dr7 >> (n * 2) & 3) != 0 && (dr7 >> (16 + n * 4) & 3) == 2)
-            return true;
+        if ((dr7 >> (n * 2) & 3) != 0 && (dr7 >> (16 + n * 4) & 3) == 2) return true;
     return false;
 }
 
@@ -52,25 +51,19 @@ void debug_load(const ArchVcpu& vcpu) noexcept {
     write_dr<7>(vcpu.dr7);
 }
 
-void debug_switch_off() noexcept {
-    write_dr<7>(dr7_reset);
-}
+void debug_switch_off() noexcept { write_dr<7>(dr7_reset); }
 
 bool debug_value_is_valid(const ArchVcpu& vcpu, unsigned number, std::uint64_t value) noexcept {
-    if (number < 4)
-        return is_canonical(value) && !in_hypervisor_hole(value);
-    if (value >> 32 != 0)
-        return false;
+    if (number < 4) return is_canonical(value) && !in_hypervisor_hole(value);
+    if (value >> 32 != 0) return false;
     return number != 7 || ((value & dr7_general_detect) == 0 &&
                            (!has_io_breakpoint(value) || (vcpu.cr4 & cr4::de) != 0));
 }
 
 Status debug_write(ArchVcpu& vcpu, unsigned number, std::uint64_t value) noexcept {
     number = alias(vcpu, number);
-    if (number == 4 || number == 5)
-        return Errno::nodev;
-    if (number > 7)
-        return Errno::inval;
+    if (number == 4 || number == 5) return Errno::nodev;
+    if (number > 7) return Errno::inval;
     if (!debug_value_is_valid(vcpu, number, value))
         return number < 4 || (number == 7 && value >> 32 == 0) ? Errno::perm : Errno::inval;
     const bool was_active = debug_is_active(vcpu);
@@ -89,12 +82,9 @@ Status debug_write(ArchVcpu& vcpu, unsigned number, std::uint64_t value) noexcep
 
 Result<std::uint64_t> debug_read(const ArchVcpu& vcpu, unsigned number) noexcept {
     number = alias(vcpu, number);
-    if (number < 4)
-        return vcpu.dr[number];
-    if (number == 6)
-        return vcpu.dr6;
-    if (number == 7)
-        return vcpu.dr7;
+    if (number < 4) return vcpu.dr[number];
+    if (number == 6) return vcpu.dr6;
+    if (number == 7) return vcpu.dr7;
     return number < 6 ? Errno::nodev : Errno::inval;
 }
 

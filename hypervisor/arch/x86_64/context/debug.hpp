@@ -9,9 +9,7 @@ namespace cero::arch {
 
 inline constexpr std::uint64_t dr6_reset = 0xffff0ff0, dr7_reset = 0x400;
 
-inline bool debug_is_active(const ArchVcpu& vcpu) noexcept {
-    return (vcpu.dr7 & 0xff) != 0;
-}
+inline bool debug_is_active(const ArchVcpu& vcpu) noexcept { return (vcpu.dr7 & 0xff) != 0; }
 void debug_load(const ArchVcpu& vcpu) noexcept;
 void debug_switch_off() noexcept;
 

@@ -35,8 +35,7 @@ void fpu_reset(ArchVcpu& vcpu) noexcept {
 }
 
 void fpu_save(ArchVcpu& vcpu) noexcept {
-    if (vcpu.task_switched)
-        write_cr0(read_cr0() & ~cr0::ts);
+    if (vcpu.task_switched) write_cr0(read_cr0() & ~cr0::ts);
     if (!features.xsave) {
         __asm__ volatile("fxsave64 (%0)" : : "r"(vcpu.fpu) : "memory");
         return;
@@ -54,13 +53,11 @@ void fpu_restore(ArchVcpu& vcpu) noexcept {
         // set.
         write_xcr0(features.xcr0);
         __asm__ volatile("xrstor64 (%0)" : : "r"(vcpu.fpu), "a"(~0u), "d"(~0u) : "memory");
-        if (vcpu.xcr0 != features.xcr0)
-            write_xcr0(vcpu.xcr0);
+        if (vcpu.xcr0 != features.xcr0) write_xcr0(vcpu.xcr0);
     } else {
         __asm__ volatile("fxrstor64 (%0)" : : "r"(vcpu.fpu) : "memory");
     }
-    if (vcpu.task_switched)
-        write_cr0(read_cr0() | cr0::ts);
+    if (vcpu.task_switched) write_cr0(read_cr0() | cr0::ts);
 }
 
 void fpu_get_legacy(const ArchVcpu& vcpu, void* image) noexcept {

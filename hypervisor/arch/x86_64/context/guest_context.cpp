@@ -24,11 +24,9 @@ bool is_acceptable(const ArchVcpu& vcpu, const cero_vcpu_guest_context& c) noexc
         c.fs_base,       c.gs_base_kernel,     c.gs_base_user,
     };
     for (const std::uint64_t address : addresses)
-        if (!is_canonical(address))
-            return false;
+        if (!is_canonical(address)) return false;
     for (const cero_trap_info& trap : c.trap_ctxt)
-        if (!is_canonical(trap.address))
-            return false;
+        if (!is_canonical(trap.address)) return false;
     for (unsigned n = 0; n < 8; ++n)
         if (n != 4 && n != 5 && c.debugreg[n] != 0 && !debug_value_is_valid(vcpu, n, c.debugreg[n]))
             return false;
@@ -74,8 +72,7 @@ void vcpu_init(Vcpu& vcpu) noexcept {
 
 Status set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& c) noexcept {
     ArchVcpu& arch = vcpu.arch;
-    if (!is_acceptable(arch, c))
-        return Errno::inval;
+    if (!is_acceptable(arch, c)) return Errno::inval;
     set_registers(arch.regs, c.user_regs);
     arch.ds = c.user_regs.ds;
     arch.es = c.user_regs.es;
@@ -93,8 +90,7 @@ Status set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& c) noexcept 
     for (unsigned n = 0; n < 256; ++n)
         arch.traps[n] = c.trap_ctxt[n].address << 16 |
                         (c.trap_ctxt[n].flags & (CERO_TRAP_DPL_MASK | CERO_TRAP_MASK_EVENTS));
-    for (unsigned n = 0; n < 4; ++n)
-        arch.dr[n] = c.debugreg[n];
+    for (unsigned n = 0; n < 4; ++n) arch.dr[n] = c.debugreg[n];
     arch.dr6 = dr6_reset | (c.debugreg[6] & 0xe00f);
     arch.dr7 = dr7_reset | (c.debugreg[7] & 0xffff03ff);
     if ((c.flags & CERO_VGCF_i387_valid) != 0)
@@ -131,8 +127,7 @@ void get_guest_context(const Vcpu& vcpu, cero_vcpu_guest_context& c) noexcept {
     c.kernel_sp = arch.kernel_sp;
     c.ctrlreg[1] = arch.user_cr3;
     c.ctrlreg[3] = arch.kernel_cr3;
-    for (unsigned n = 0; n < 4; ++n)
-        c.debugreg[n] = arch.dr[n];
+    for (unsigned n = 0; n < 4; ++n) c.debugreg[n] = arch.dr[n];
     c.debugreg[6] = arch.dr6;
     c.debugreg[7] = arch.dr7;
     c.event_callback_eip = arch.event.address;

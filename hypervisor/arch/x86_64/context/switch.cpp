@@ -26,8 +26,7 @@ void save(ArchVcpu& vcpu) noexcept {
     vcpu.fs_base = read_msr(Msr::fs_base);
     vcpu.gs_base = read_msr(Msr::kernel_gs_base);
     fpu_save(vcpu);
-    if (debug_is_active(vcpu))
-        debug_switch_off();
+    if (debug_is_active(vcpu)) debug_switch_off();
 }
 
 /// A selector that was valid may have become invalid meanwhile: false, and the register is null.
@@ -37,8 +36,7 @@ bool load_selector(Vcpu& vcpu, std::uint64_t (*load)(std::uint16_t),
         const std::uint64_t offset = selector & ~7ull;
         static_cast<void>(map_ldt_page(vcpu, area_page(this_area(), CERO_CPU_PAGE_LDT) + offset));
     }
-    if (load(selector) == 0)
-        return true;
+    if (load(selector) == 0) return true;
     static_cast<void>(load(0));
     return false;
 }
@@ -52,8 +50,7 @@ void load_segments(Vcpu& vcpu) noexcept {
     // A selector load sets the base; the 64-bit bases come after.
     write_msr(Msr::fs_base, arch.fs_base);
     write_msr(Msr::kernel_gs_base, arch.gs_base);
-    if (!good && arch.failsafe.address != 0)
-        bounce_failsafe(vcpu);
+    if (!good && arch.failsafe.address != 0) bounce_failsafe(vcpu);
 }
 
 void load(PerCpu& cpu, Vcpu& vcpu) noexcept {
@@ -67,8 +64,7 @@ void load(PerCpu& cpu, Vcpu& vcpu) noexcept {
     write_cr3(arch.user_mode ? arch.user_cr3 : arch.kernel_cr3);
     show_ldt(vcpu, true);
     fpu_restore(arch);
-    if (debug_is_active(arch))
-        debug_load(arch);
+    if (debug_is_active(arch)) debug_load(arch);
     load_segments(vcpu);
 }
 
@@ -86,11 +82,9 @@ void load_idle(PerCpu& cpu, Vcpu& idle) noexcept {
 } // namespace
 
 void context_switch(Vcpu& from, Vcpu& to) noexcept {
-    if (&from == &to)
-        return;
+    if (&from == &to) return;
     PerCpu& cpu = this_cpu();
-    if (!from.is_idle)
-        save(from.arch);
+    if (!from.is_idle) save(from.arch);
     if (to.is_idle)
         load_idle(cpu, to);
     else

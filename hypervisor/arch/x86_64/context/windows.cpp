@@ -39,16 +39,13 @@ void show_gdt(const Vcpu& vcpu, bool flush) noexcept {
     for (unsigned n = 0; n < gdt_guest_pages; ++n) {
         const std::uint64_t wanted =
             n < pages ? to_phys(vcpu.arch.gdt_frames[n]).raw() | window_flags : 0;
-        if (area.loaded_gdt[n] == wanted)
-            continue;
+        if (area.loaded_gdt[n] == wanted) continue;
         const std::uint64_t address = area_page(area, CERO_CPU_PAGE_GDT + n);
         std::uint64_t* entry = hypervisor_entry(address);
-        if (empty_entry == 0 && area.loaded_gdt[n] == 0)
-            empty_entry = *entry;
+        if (empty_entry == 0 && area.loaded_gdt[n] == 0) empty_entry = *entry;
         *entry = wanted == 0 ? empty_entry : wanted;
         area.loaded_gdt[n] = wanted;
-        if (flush)
-            tlb_flush_local_page(GuestVirt{address});
+        if (flush) tlb_flush_local_page(GuestVirt{address});
     }
 }
 
@@ -61,8 +58,7 @@ void show_ldt(Vcpu& vcpu, bool flush) noexcept {
             const std::uint64_t address = area_page(area, CERO_CPU_PAGE_LDT + n);
             *hypervisor_entry(address) =
                 wanted ? to_phys(arch.ldt_frames[n]).raw() | window_flags : 0;
-            if (flush)
-                tlb_flush_local_page(GuestVirt{address});
+            if (flush) tlb_flush_local_page(GuestVirt{address});
         }
         area.loaded_ldt_pages = static_cast<std::uint16_t>(arch.ldt_mapped);
     }
@@ -79,12 +75,10 @@ bool map_ldt_page(Vcpu& vcpu, std::uint64_t address) noexcept {
     ArchVcpu& arch = vcpu.arch;
     const auto page =
         static_cast<unsigned>((address - area_page(area, CERO_CPU_PAGE_LDT)) >> page_shift);
-    if (page >= ldt_pages || page * 512 >= arch.ldt_entries)
-        return false;
+    if (page >= ldt_pages || page * 512 >= arch.ldt_entries) return false;
     if ((arch.ldt_mapped >> page & 1) == 0) {
         const Result<MachineFrame> frame = core::ldt_page(vcpu, page);
-        if (!frame)
-            return false;
+        if (!frame) return false;
         arch.ldt_frames[page] = *frame;
         arch.ldt_mapped |= 1u << page;
     }
@@ -95,12 +89,10 @@ bool map_ldt_page(Vcpu& vcpu, std::uint64_t address) noexcept {
 }
 
 void load_gdt(Vcpu& vcpu) noexcept {
-    if (&vcpu == this_cpu().current)
-        show_gdt(vcpu, true);
+    if (&vcpu == this_cpu().current) show_gdt(vcpu, true);
 }
 void load_ldt(Vcpu& vcpu) noexcept {
-    if (&vcpu == this_cpu().current)
-        show_ldt(vcpu, true);
+    if (&vcpu == this_cpu().current) show_ldt(vcpu, true);
 }
 
 } // namespace cero::arch

@@ -4,7 +4,6 @@ extern "C" int __popcountdi2(unsigned long value);
 
 int __popcountdi2(unsigned long value) {
     int count = 0;
-    for (; value != 0; value &= value - 1)
-        ++count;
+    for (; value != 0; value &= value - 1) ++count;
     return count;
 }

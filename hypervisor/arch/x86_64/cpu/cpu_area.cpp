@@ -86,15 +86,13 @@ std::uint64_t zero_page; ///< physical; what unused GDT pages show
 } // namespace
 
 void make_cpu_area(std::uint32_t cpu, std::uint32_t apic_id) noexcept {
-    if (zero_page == 0)
-        zero_page = early_pages(1);
+    if (zero_page == 0) zero_page = early_pages(1);
     CpuArea& area = area_of(cpu);
     map_pages(cpu_area_address(cpu), (sizeof(CpuArea) + page_size - 1) / page_size);
     map_pages(area_page(area, CERO_CPU_PAGE_STACK), CERO_CPU_STACK_PAGES);
     constexpr unsigned single_pages[] = {CERO_CPU_PAGE_NMI, CERO_CPU_PAGE_MCE, CERO_CPU_PAGE_DF,
                                          CERO_CPU_PAGE_GDT + gdt_guest_pages};
-    for (const unsigned page : single_pages)
-        map_pages(area_page(area, page), 1);
+    for (const unsigned page : single_pages) map_pages(area_page(area, page), 1);
     for (unsigned n = 0; n < gdt_guest_pages; ++n)
         map_hypervisor_page(area_page(area, CERO_CPU_PAGE_GDT + n), zero_page,
                             pte::read_only & ~pte::global);
@@ -171,22 +169,18 @@ void load_cpu_state(CpuArea& area) noexcept {
     bits |= features.smep ? cr4::smep : 0;
     bits |= features.smap ? cr4::smap : 0;
     write_cr4(bits | cr4::mce);
-    if (features.xsave)
-        write_xcr0(features.xcr0);
+    if (features.xsave) write_xcr0(features.xcr0);
 }
 
 void apply_patch_sites() noexcept {
     static constexpr unsigned char code[2][3] = {{0x0f, 0x01, 0xcb}, {0x0f, 0x01, 0xca}};
-    if (!features.smap)
-        return;
+    if (!features.smap) return;
     for (const PatchSite* site = patch_sites_start; site < patch_sites_end; ++site) {
         auto* at = const_cast<char*>(reinterpret_cast<const char*>(site)) + site->offset;
         std::memcpy(at, code[site->kind & 1], 3);
     }
 }
 
-PerCpu& cpu_area(CpuId cpu) noexcept {
-    return area_of(cpu.raw()).cpu;
-}
+PerCpu& cpu_area(CpuId cpu) noexcept { return area_of(cpu.raw()).cpu; }
 
 } // namespace cero::arch

@@ -40,9 +40,7 @@ struct CpuArea {
 constexpr std::uint64_t cpu_area_address(std::uint32_t cpu) noexcept {
     return CERO_PERCPU_VIRT + (static_cast<std::uint64_t>(cpu) << CERO_CPU_AREA_SHIFT);
 }
-inline CpuArea& this_area() noexcept {
-    return reinterpret_cast<CpuArea&>(this_cpu());
-}
+inline CpuArea& this_area() noexcept { return reinterpret_cast<CpuArea&>(this_cpu()); }
 inline CpuArea& area_of(std::uint32_t cpu) noexcept {
     return *reinterpret_cast<CpuArea*>(cpu_area_address(cpu));
 }

@@ -23,8 +23,7 @@ void detect_features() noexcept {
         features.smap = bit(seven.ebx, 20);
         features.umip = bit(seven.ecx, 2);
     }
-    if (features.max_leaf >= 6)
-        features.arat = bit(cpuid(6).eax, 2);
+    if (features.max_leaf >= 6) features.arat = bit(cpuid(6).eax, 2);
     if (features.max_extended_leaf >= 0x80000001)
         features.pages_1g = bit(cpuid(0x80000001).edx, 26);
     if (features.max_extended_leaf >= 0x80000007)

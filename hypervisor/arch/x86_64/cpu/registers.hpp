@@ -112,7 +112,7 @@ struct CpuFeatures {
     bool xsave, xsaveopt, smep, smap, umip, x2apic, tsc_deadline, invariant_tsc, pages_1g, pge,
         fsgsbase, arat;
     std::uint32_t max_leaf, max_extended_leaf;
-    std::uint64_t xcr0; ///< what guests may switch on
+    std::uint64_t xcr0;     ///< what guests may switch on
     unsigned physical_bits; ///< of an address; an entry with more is a fault
 };
 extern CpuFeatures features;

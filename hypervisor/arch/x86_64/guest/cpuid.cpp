@@ -13,8 +13,7 @@ namespace {
 
 constexpr std::uint32_t mask_of(std::initializer_list<unsigned> bits) noexcept {
     std::uint32_t mask = 0;
-    for (const unsigned bit : bits)
-        mask |= 1u << bit;
+    for (const unsigned bit : bits) mask |= 1u << bit;
     return mask;
 }
 
@@ -58,8 +57,7 @@ CpuidResult leaf_1(const Vcpu& vcpu) noexcept {
 }
 
 CpuidResult leaf_7(std::uint32_t subleaf) noexcept {
-    if (subleaf != 0)
-        return {};
+    if (subleaf != 0) return {};
     CpuidResult r = cpuid(7, 0);
     r.eax = 0;
     r.ebx &= leaf7_ebx & ((features.xcr0 & 4) != 0 ? ~0u : ~leaf7_avx2);
@@ -69,8 +67,7 @@ CpuidResult leaf_7(std::uint32_t subleaf) noexcept {
 }
 
 CpuidResult leaf_d(const Vcpu& vcpu, std::uint32_t subleaf) noexcept {
-    if (!features.xsave)
-        return {};
+    if (!features.xsave) return {};
     if (subleaf == 0) {
         constexpr std::uint32_t legacy_bytes = 576, with_avx = 832;
         const std::uint32_t all = (features.xcr0 & 4) != 0 ? with_avx : legacy_bytes;
@@ -78,8 +75,7 @@ CpuidResult leaf_d(const Vcpu& vcpu, std::uint32_t subleaf) noexcept {
                 (vcpu.arch.xcr0 & 4) != 0 ? with_avx : legacy_bytes, all, 0};
     }
     CpuidResult r = cpuid(0xd, subleaf);
-    if (subleaf == 1)
-        return {r.eax & 1, 0, 0, 0}; // XSAVEOPT
+    if (subleaf == 1) return {r.eax & 1, 0, 0, 0}; // XSAVEOPT
     return subleaf == 2 && (features.xcr0 & 4) != 0 ? r : CpuidResult{};
 }
 
@@ -89,73 +85,56 @@ CpuidResult hypervisor_leaf(std::uint32_t index, std::uint32_t subleaf) noexcept
     case 0:
         return {hypervisor_max_leaf, CERO_CPUID_SIGNATURE_EBX, CERO_CPUID_SIGNATURE_ECX,
                 CERO_CPUID_SIGNATURE_EDX};
-    case 1:
-        return {version_4_17, 0, 0, 0};
-    case 2:
-        return {1, 0x40000000, 1, 0}; // one hypercall page; PRESERVE_AD is offered
+    case 1: return {version_4_17, 0, 0, 0};
+    case 2: return {1, 0x40000000, 1, 0}; // one hypercall page; PRESERVE_AD is offered
     case 3:
         if (subleaf == 0)
             return {scale.stable ? 2u : 0u, 0, static_cast<std::uint32_t>(scale.khz), 0};
         return {subleaf == 2 ? static_cast<std::uint32_t>(scale.khz) : 0, 0, 0, 0};
-    case 5:
-        return {0, max_machine_address_bits, 0, 0};
-    default:
-        return {};
+    case 5: return {0, max_machine_address_bits, 0, 0};
+    default: return {};
     }
 }
 
 CpuidResult extended_leaf(std::uint32_t leaf) noexcept {
-    if (leaf > features.max_extended_leaf)
-        return {};
+    if (leaf > features.max_extended_leaf) return {};
     CpuidResult r = cpuid(leaf);
     switch (leaf) {
-    case 0x80000000:
-        r.eax = r.eax < 0x80000008 ? r.eax : 0x80000008;
-        return r;
+    case 0x80000000: r.eax = r.eax < 0x80000008 ? r.eax : 0x80000008; return r;
     case 0x80000001:
         r.edx &= ext1_edx;
         r.ecx &= ext1_ecx;
         return r;
-    case 0x80000007:
-        return {0, 0, 0, r.edx & 1u << 8};
-    case 0x80000008:
-        return {r.eax & 0xffff, 0, 0, 0};
-    default:
-        return leaf <= 0x80000006 ? r : CpuidResult{};
+    case 0x80000007: return {0, 0, 0, r.edx & 1u << 8};
+    case 0x80000008: return {r.eax & 0xffff, 0, 0, 0};
+    default: return leaf <= 0x80000006 ? r : CpuidResult{};
     }
 }
 
 } // namespace
 
 CpuidResult guest_cpuid(const Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf) noexcept {
-    if (leaf >= 0x80000000)
-        return extended_leaf(leaf);
+    if (leaf >= 0x80000000) return extended_leaf(leaf);
     if (leaf >= CERO_CPUID_BASE && leaf <= CERO_CPUID_BASE + 0xff)
         return leaf <= hypervisor_max_leaf ? hypervisor_leaf(leaf - CERO_CPUID_BASE, subleaf)
                                            : CpuidResult{};
-    if (leaf > features.max_leaf)
-        return {};
+    if (leaf > features.max_leaf) return {};
     switch (leaf) {
     case 0: {
         CpuidResult r = cpuid(0);
         r.eax = r.eax < 0xd ? r.eax : 0xd;
         return r;
     }
-    case 1:
-        return leaf_1(vcpu);
-    case 2:
-        return cpuid(leaf);
+    case 1: return leaf_1(vcpu);
+    case 2: return cpuid(leaf);
     case 4: { // caches; without the host's core and thread counts
         CpuidResult r = cpuid(leaf, subleaf);
         r.eax &= 0x3fff;
         return r;
     }
-    case 7:
-        return leaf_7(subleaf);
-    case 0xd:
-        return leaf_d(vcpu, subleaf);
-    default:
-        return {}; // monitor, thermal, performance counters, topology
+    case 7: return leaf_7(subleaf);
+    case 0xd: return leaf_d(vcpu, subleaf);
+    default: return {}; // monitor, thermal, performance counters, topology
     }
 }
 

@@ -60,40 +60,28 @@ std::uint64_t guest_cr0(const ArchVcpu& vcpu) noexcept {
 
 bool read_control(Vcpu& vcpu, unsigned number, std::uint64_t& value) noexcept {
     switch (number) {
-    case 0:
-        value = guest_cr0(vcpu.arch);
-        return true;
-    case 2:
-        value = vcpu.arch.info->arch.cr2;
-        return true;
-    case 3:
-        value = vcpu.arch.kernel_cr3;
-        return true;
+    case 0: value = guest_cr0(vcpu.arch); return true;
+    case 2: value = vcpu.arch.info->arch.cr2; return true;
+    case 3: value = vcpu.arch.kernel_cr3; return true;
     case 4:
         value = guest_cr4_fixed | vcpu.arch.cr4 | (features.xsave ? cr4::osxsave : 0);
         return true;
-    default:
-        return false;
+    default: return false;
     }
 }
 
 bool write_control(Vcpu& vcpu, unsigned number, std::uint64_t value) noexcept {
     switch (number) {
     case 0:
-        if (((value ^ guest_cr0(vcpu.arch)) & ~cr0::ts) != 0)
-            return false;
+        if (((value ^ guest_cr0(vcpu.arch)) & ~cr0::ts) != 0) return false;
         fpu_set_task_switched(vcpu.arch, (value & cr0::ts) != 0);
         return true;
-    case 2:
-        vcpu.arch.info->arch.cr2 = value;
-        return true;
-    case 3:
-        return core::new_base_pointer(vcpu, to_frame(PhysAddr{value})).has_value();
+    case 2: vcpu.arch.info->arch.cr2 = value; return true;
+    case 3: return core::new_base_pointer(vcpu, to_frame(PhysAddr{value})).has_value();
     case 4: // bits that are not the guest's are ignored
         vcpu.arch.cr4 = value & guest_cr4_changeable;
         return true;
-    default:
-        return false;
+    default: return false;
     }
 }
 
@@ -111,30 +99,24 @@ bool emulate_string_io(Vcpu& vcpu, const Instruction& in, unsigned bytes) noexce
     std::uint32_t value = 0;
     if (input) {
         value = guest_read_port(vcpu, port, bytes);
-        if (!copy_to_guest(GuestVirt{pointer}, &value, bytes))
-            return false;
+        if (!copy_to_guest(GuestVirt{pointer}, &value, bytes)) return false;
     } else {
-        if (!copy_from_guest(&value, GuestVirt{pointer}, bytes))
-            return false;
+        if (!copy_from_guest(&value, GuestVirt{pointer}, bytes)) return false;
         guest_write_port(vcpu, port, bytes, value);
     }
     pointer += (regs.rflags & rflags::df) != 0 ? 0ull - bytes : bytes;
-    if (!in.repeat || --regs.rcx == 0)
-        retire(regs, in.length);
+    if (!in.repeat || --regs.rcx == 0) retire(regs, in.length);
     return true;
 }
 
 bool emulate_io(Vcpu& vcpu, const Instruction& in, const Code& code) noexcept {
     GuestRegs& regs = vcpu.arch.regs;
-    if (vcpu.arch.user_mode && vcpu.arch.guest_iopl < 3)
-        return false;
+    if (vcpu.arch.user_mode && vcpu.arch.guest_iopl < 3) return false;
     const unsigned wide = in.operand_bytes == 2 ? 2 : 4;
     const unsigned bytes = (in.opcode & 1) == 0 ? 1 : wide;
-    if (in.opcode <= 0x6f)
-        return emulate_string_io(vcpu, in, bytes);
+    if (in.opcode <= 0x6f) return emulate_string_io(vcpu, in, bytes);
     const bool immediate = in.opcode < 0xec;
-    if (immediate && in.length >= code.size)
-        return false;
+    if (immediate && in.length >= code.size) return false;
     const std::uint16_t port =
         immediate ? code.bytes[in.length] : static_cast<std::uint16_t>(regs.rdx);
     if ((in.opcode & 2) == 0)
@@ -155,25 +137,21 @@ bool emulate_register_move(Vcpu& vcpu, const Instruction& in) noexcept {
     switch (in.opcode) {
     case 0x20: {
         std::uint64_t value = 0;
-        if (!read_control(vcpu, special, value))
-            return false;
+        if (!read_control(vcpu, special, value)) return false;
         general = value;
         break;
     }
     case 0x21: {
         const auto value = debug_read(vcpu.arch, special);
-        if (!value)
-            return false;
+        if (!value) return false;
         general = *value;
         break;
     }
     case 0x22:
-        if (!write_control(vcpu, special, before))
-            return false;
+        if (!write_control(vcpu, special, before)) return false;
         break;
     default:
-        if (!debug_write(vcpu.arch, special, before))
-            return false;
+        if (!debug_write(vcpu.arch, special, before)) return false;
         break;
     }
     retire(regs, in.length);
@@ -198,24 +176,20 @@ bool emulate_two_byte(Vcpu& vcpu, const Instruction& in) noexcept {
     case 0x20:
     case 0x21:
     case 0x22:
-    case 0x23:
-        return emulate_register_move(vcpu, in);
+    case 0x23: return emulate_register_move(vcpu, in);
     case 0x30:
-        if (!guest_write_msr(vcpu, static_cast<std::uint32_t>(regs.rcx), pair(regs)))
-            return false;
+        if (!guest_write_msr(vcpu, static_cast<std::uint32_t>(regs.rcx), pair(regs))) return false;
         break;
     case 0x32: {
         std::uint64_t value = 0;
         if (!guest_read_msr(vcpu, static_cast<std::uint32_t>(regs.rcx), value)) {
-            if (vcpu.arch.traps[v_gp] != 0)
-                return false;
+            if (vcpu.arch.traps[v_gp] != 0) return false;
             value = 0; // before the guest can take a #GP, reading is harmless
         }
         set_pair(regs, value);
         break;
     }
-    default:
-        return false;
+    default: return false;
     }
     retire(regs, in.length);
     return true;
@@ -225,17 +199,13 @@ bool emulate_privileged(Vcpu& vcpu) noexcept {
     ArchVcpu& arch = vcpu.arch;
     const Code code = fetch(arch.regs.rip);
     const std::optional<Instruction> in = decode_instruction(code.span());
-    if (!in)
-        return false;
+    if (!in) return false;
     const bool is_io = !in->two_byte && ((in->opcode >= 0x6c && in->opcode <= 0x6f) ||
                                          (in->opcode >= 0xe4 && in->opcode <= 0xe7) ||
                                          (in->opcode >= 0xec && in->opcode <= 0xef));
-    if (is_io)
-        return emulate_io(vcpu, *in, code);
-    if (arch.user_mode)
-        return false;
-    if (in->two_byte)
-        return emulate_two_byte(vcpu, *in);
+    if (is_io) return emulate_io(vcpu, *in, code);
+    if (arch.user_mode) return false;
+    if (in->two_byte) return emulate_two_byte(vcpu, *in);
     if (in->opcode == 0xfa || in->opcode == 0xfb) { // cli, sti: events have a mask of their own
         retire(arch.regs, in->length);
         return true;
@@ -247,13 +217,11 @@ bool emulate_privileged(Vcpu& vcpu) noexcept {
 bool reflect_software_interrupt(Vcpu& vcpu) noexcept {
     constexpr std::uint32_t external = 1, from_idt = 2;
     const std::uint32_t code = vcpu.arch.regs.error_code;
-    if ((code & (external | from_idt)) != from_idt)
-        return false;
+    if ((code & (external | from_idt)) != from_idt) return false;
     const unsigned vector = code >> 3 & 0xff;
     const std::uint64_t trap = vcpu.arch.traps[vector];
     const unsigned privilege = vcpu.arch.user_mode ? 3 : 1;
-    if (trap >> 16 == 0 || (trap & CERO_TRAP_DPL_MASK) < privilege)
-        return false;
+    if (trap >> 16 == 0 || (trap & CERO_TRAP_DPL_MASK) < privilege) return false;
     vcpu.arch.regs.rip += 2;
     inject_exception(vcpu, vector);
     return true;
@@ -263,8 +231,7 @@ bool reflect_software_interrupt(Vcpu& vcpu) noexcept {
 
 void handle_general_protection(Vcpu& vcpu) noexcept {
     const std::uint32_t code = vcpu.arch.regs.error_code;
-    if (code == 0 ? emulate_privileged(vcpu) : reflect_software_interrupt(vcpu))
-        return;
+    if (code == 0 ? emulate_privileged(vcpu) : reflect_software_interrupt(vcpu)) return;
     inject_exception(vcpu, v_gp, code);
 }
 
@@ -277,8 +244,7 @@ bool emulate_forced_cpuid(Vcpu& vcpu) noexcept {
     if (!copy_from_guest(&bytes, GuestVirt{regs.rip}, sizeof bytes) &&
         !copy_from_guest(&bytes, GuestVirt{regs.rip}, length))
         return false;
-    if ((bytes & mask) != expected)
-        return false;
+    if ((bytes & mask) != expected) return false;
     const CpuidResult result = guest_cpuid(vcpu, static_cast<std::uint32_t>(regs.rax),
                                            static_cast<std::uint32_t>(regs.rcx));
     regs.rax = result.eax;
@@ -291,8 +257,7 @@ bool emulate_forced_cpuid(Vcpu& vcpu) noexcept {
 
 bool handle_device_not_available(Vcpu& vcpu) noexcept {
     // TS is on only because the guest has set it; the handler runs with it off.
-    if (!vcpu.arch.task_switched)
-        return true;
+    if (!vcpu.arch.task_switched) return true;
     fpu_set_task_switched(vcpu.arch, false);
     return false;
 }
@@ -301,16 +266,14 @@ bool emulate_pte_store(Vcpu& vcpu, GuestVirt address) noexcept {
     GuestRegs& regs = vcpu.arch.regs;
     const Code code = fetch(regs.rip);
     const std::optional<StoreInstruction> store = decode_store(code.span());
-    if (!store || (address.raw() & (store->bytes - 1u)) != 0)
-        return false;
+    if (!store || (address.raw() & (store->bytes - 1u)) != 0) return false;
     const GuestVirt entry{address.raw() & ~7ull};
     const unsigned shift = static_cast<unsigned>(address.raw() & 7) * 8;
     const std::uint64_t mask = width_mask(store->bytes) << shift;
     constexpr unsigned max_races = 16;
     for (unsigned n = 0; n < max_races; ++n) {
         std::uint64_t old = 0;
-        if (!copy_from_guest(&old, entry, sizeof old))
-            return false;
+        if (!copy_from_guest(&old, entry, sizeof old)) return false;
         const std::uint64_t part = (old & mask) >> shift;
         const StoreEffect effect = store_effect(*store, regs, part);
         const std::uint64_t value = (old & ~mask) | (effect.value << shift & mask);
@@ -320,8 +283,7 @@ bool emulate_pte_store(Vcpu& vcpu, GuestVirt address) noexcept {
             retire_store(*store, regs, part);
             return true;
         }
-        if (status.error() != Errno::again)
-            return false;
+        if (status.error() != Errno::again) return false;
     }
     return true; // the entry keeps changing under us: the instruction is executed again
 }

@@ -16,10 +16,8 @@ constexpr bool is_legacy_prefix(std::uint8_t byte) noexcept {
     case 0x67: // address size: no difference in length with the forms below
     case 0xf0: // lock
     case 0xf2:
-    case 0xf3:
-        return true;
-    default:
-        return false;
+    case 0xf3: return true;
+    default: return false;
     }
 }
 
@@ -36,8 +34,7 @@ constexpr bool takes_modrm(bool two_byte, std::uint8_t opcode) noexcept {
 /// Bytes of the ModRM operand behind the ModRM byte itself.
 unsigned operand_length(std::uint8_t modrm, std::span<const std::uint8_t> rest) noexcept {
     const unsigned mod = modrm >> 6, rm = modrm & 7;
-    if (mod == 3)
-        return 0;
+    if (mod == 3) return 0;
     unsigned length = mod == 1 ? 1 : mod == 2 ? 4 : 0;
     if (rm == 4) {
         const bool base_is_disp32 = !rest.empty() && (rest[0] & 7) == 5;
@@ -55,34 +52,27 @@ std::optional<Instruction> decode_instruction(std::span<const std::uint8_t> code
     in.operand_bytes = 4;
     std::size_t at = 0;
     for (; at < code.size() && is_legacy_prefix(code[at]); ++at) {
-        if (code[at] == 0x66)
-            in.operand_bytes = 2;
-        if (code[at] == 0xf2 || code[at] == 0xf3)
-            in.repeat = true;
+        if (code[at] == 0x66) in.operand_bytes = 2;
+        if (code[at] == 0xf2 || code[at] == 0xf3) in.repeat = true;
     }
     if (at < code.size() && (code[at] & 0xf0) == 0x40) {
         in.rex = code[at++];
-        if ((in.rex & 8) != 0)
-            in.operand_bytes = 8;
+        if ((in.rex & 8) != 0) in.operand_bytes = 8;
     }
     if (at < code.size() && code[at] == 0x0f) {
         in.two_byte = true;
         ++at;
     }
-    if (at >= code.size())
-        return {};
+    if (at >= code.size()) return {};
     in.opcode = code[at++];
     in.has_modrm = takes_modrm(in.two_byte, in.opcode);
     if (in.has_modrm) {
-        if (at >= code.size())
-            return {};
+        if (at >= code.size()) return {};
         in.modrm = code[at++];
         // mov to and from control and debug registers ignores mod: always registers
         const bool always_registers = in.two_byte && in.opcode >= 0x20 && in.opcode <= 0x23;
-        if (!always_registers)
-            at += operand_length(in.modrm, code.subspan(at));
-        if (at > code.size())
-            return {};
+        if (!always_registers) at += operand_length(in.modrm, code.subspan(at));
+        if (at > code.size()) return {};
     }
     in.length = static_cast<std::uint8_t>(at);
     return in;

@@ -36,9 +36,7 @@ constexpr std::uint64_t pat_value = 0x0000050100070406;
 
 bool guest_read_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t& value) noexcept {
     switch (index) {
-    case static_cast<std::uint32_t>(Msr::fs_base):
-        value = read_msr(Msr::fs_base);
-        return true;
+    case static_cast<std::uint32_t>(Msr::fs_base): value = read_msr(Msr::fs_base); return true;
     case static_cast<std::uint32_t>(Msr::gs_base): // the guest's own is the swapped one
         value = read_msr(Msr::kernel_gs_base);
         return true;
@@ -48,15 +46,11 @@ bool guest_read_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t& value) noexc
     case static_cast<std::uint32_t>(Msr::efer):
         value = read_msr(Msr::efer) & ~(1ull << 12); // without SVME
         return true;
-    case msr_tsc:
-        value = read_tsc();
-        return true;
+    case msr_tsc: value = read_tsc(); return true;
     case msr_apic_base:
         value = apic_base_value | (vcpu.id.raw() == 0 ? apic_base_boot : 0);
         return true;
-    case msr_pat:
-        value = pat_value;
-        return true;
+    case msr_pat: value = pat_value; return true;
     case msr_feature_control:
         value = 1; // locked
         return true;
@@ -77,9 +71,7 @@ bool guest_read_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t& value) noexc
     case msr_amd_nb_cfg:
     case static_cast<std::uint32_t>(Msr::sysenter_cs):
     case static_cast<std::uint32_t>(Msr::sysenter_esp):
-    case static_cast<std::uint32_t>(Msr::sysenter_eip):
-        value = 0;
-        return true;
+    case static_cast<std::uint32_t>(Msr::sysenter_eip): value = 0; return true;
     default:
         if (index >= msr_star && index <= msr_sfmask) {
             value = 0;
@@ -92,24 +84,20 @@ bool guest_read_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t& value) noexc
 bool guest_write_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) noexcept {
     switch (index) {
     case static_cast<std::uint32_t>(Msr::fs_base):
-        if (!is_canonical(value))
-            return false;
+        if (!is_canonical(value)) return false;
         write_msr(Msr::fs_base, value);
         return true;
     case static_cast<std::uint32_t>(Msr::gs_base):
-        if (!is_canonical(value))
-            return false;
+        if (!is_canonical(value)) return false;
         write_msr(Msr::kernel_gs_base, value);
         return true;
     case static_cast<std::uint32_t>(Msr::kernel_gs_base):
-        if (!is_canonical(value))
-            return false;
+        if (!is_canonical(value)) return false;
         vcpu.arch.gs_base_inactive = value;
         return true;
     case static_cast<std::uint32_t>(Msr::efer):
         return value == (read_msr(Msr::efer) & ~(1ull << 12));
-    case msr_pat:
-        return value == pat_value;
+    case msr_pat: return value == pat_value;
     case msr_tsc:
     case msr_microcode:
     case msr_mcg_status:
@@ -120,10 +108,8 @@ bool guest_write_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) noexc
     case msr_amd_de_cfg:
     case static_cast<std::uint32_t>(Msr::sysenter_cs):
     case static_cast<std::uint32_t>(Msr::sysenter_esp):
-    case static_cast<std::uint32_t>(Msr::sysenter_eip):
-        return true; // dropped
-    default:
-        return index >= msr_star && index <= msr_sfmask; // dropped too
+    case static_cast<std::uint32_t>(Msr::sysenter_eip): return true; // dropped
+    default: return index >= msr_star && index <= msr_sfmask;        // dropped too
     }
 }
 

@@ -21,16 +21,11 @@ constexpr std::uint64_t pack_trap(const cero_trap_info& trap) noexcept {
 
 Callback* callback_of(ArchVcpu& vcpu, std::uint16_t type) noexcept {
     switch (type) {
-    case CERO_CALLBACKTYPE_event:
-        return &vcpu.event;
-    case CERO_CALLBACKTYPE_failsafe:
-        return &vcpu.failsafe;
-    case CERO_CALLBACKTYPE_syscall:
-        return &vcpu.syscall;
-    case CERO_CALLBACKTYPE_nmi:
-        return &vcpu.nmi;
-    default:
-        return nullptr; // sysenter and syscall32 are not offered
+    case CERO_CALLBACKTYPE_event: return &vcpu.event;
+    case CERO_CALLBACKTYPE_failsafe: return &vcpu.failsafe;
+    case CERO_CALLBACKTYPE_syscall: return &vcpu.syscall;
+    case CERO_CALLBACKTYPE_nmi: return &vcpu.nmi;
+    default: return nullptr; // sysenter and syscall32 are not offered
     }
 }
 
@@ -39,25 +34,21 @@ Callback* callback_of(ArchVcpu& vcpu, std::uint16_t type) noexcept {
 Status set_trap_table(Vcpu& current, std::uint64_t traps) noexcept {
     ArchVcpu& arch = current.arch;
     if (traps == 0) {
-        for (std::uint64_t& trap : arch.traps)
-            trap = 0;
+        for (std::uint64_t& trap : arch.traps) trap = 0;
         return {};
     }
     GuestPtr<cero_trap_info> at{traps};
     for (unsigned n = 0; n < 256; ++n, at = at.at(1)) {
         const cero_trap_info trap = TRY(at.read());
-        if (trap.address == 0)
-            return {};
-        if (!is_canonical(trap.address))
-            return Errno::inval;
+        if (trap.address == 0) return {};
+        if (!is_canonical(trap.address)) return Errno::inval;
         arch.traps[trap.vector] = pack_trap(trap);
     }
     return {};
 }
 
 Status set_gdt(Vcpu& current, std::uint64_t frames, std::uint64_t entries) noexcept {
-    if (entries > CERO_FIRST_RESERVED_GDT_ENTRY)
-        return Errno::inval;
+    if (entries > CERO_FIRST_RESERVED_GDT_ENTRY) return Errno::inval;
     ArchVcpu& arch = current.arch;
     const auto pages = static_cast<unsigned>((entries + 511) / 512);
     std::uint64_t wanted[gdt_guest_pages] = {};
@@ -66,21 +57,17 @@ Status set_gdt(Vcpu& current, std::uint64_t frames, std::uint64_t entries) noexc
     for (unsigned n = 0; n < pages; ++n) {
         const Status status = get_descriptor_frame(*current.domain, MachineFrame{wanted[n]});
         if (!status) {
-            while (n-- > 0)
-                put_descriptor_frame(MachineFrame{wanted[n]});
+            while (n-- > 0) put_descriptor_frame(MachineFrame{wanted[n]});
             return status.error();
         }
     }
     const unsigned old_pages = (arch.gdt_entries + 511) / 512;
     MachineFrame old[gdt_guest_pages];
-    for (unsigned n = 0; n < old_pages; ++n)
-        old[n] = arch.gdt_frames[n];
-    for (unsigned n = 0; n < pages; ++n)
-        arch.gdt_frames[n] = MachineFrame{wanted[n]};
+    for (unsigned n = 0; n < old_pages; ++n) old[n] = arch.gdt_frames[n];
+    for (unsigned n = 0; n < pages; ++n) arch.gdt_frames[n] = MachineFrame{wanted[n]};
     arch.gdt_entries = static_cast<std::uint32_t>(entries);
     load_gdt(current);
-    for (unsigned n = 0; n < old_pages; ++n)
-        put_descriptor_frame(old[n]);
+    for (unsigned n = 0; n < old_pages; ++n) put_descriptor_frame(old[n]);
     return {};
 }
 
@@ -106,31 +93,24 @@ Status fpu_taskswitch(Vcpu& current, std::uint64_t set) noexcept {
 }
 
 Status set_debugreg(Vcpu& current, std::uint64_t number, std::uint64_t value) noexcept {
-    if (number > 7)
-        return Errno::inval;
+    if (number > 7) return Errno::inval;
     return debug_write(current.arch, static_cast<unsigned>(number), value);
 }
 
 Result<std::int64_t> get_debugreg(Vcpu& current, std::uint64_t number) noexcept {
-    if (number > 7)
-        return Errno::inval;
+    if (number > 7) return Errno::inval;
     const std::uint64_t value = TRY(debug_read(current.arch, static_cast<unsigned>(number)));
     return static_cast<std::int64_t>(value);
 }
 
 Status set_segment_base(Vcpu& current, std::uint64_t which, std::uint64_t base) noexcept {
-    if (which != CERO_SEGBASE_GS_USER_SEL && !is_canonical(base))
-        return Errno::inval;
+    if (which != CERO_SEGBASE_GS_USER_SEL && !is_canonical(base)) return Errno::inval;
     switch (which) {
-    case CERO_SEGBASE_FS:
-        write_msr(Msr::fs_base, base);
-        return {};
+    case CERO_SEGBASE_FS: write_msr(Msr::fs_base, base); return {};
     case CERO_SEGBASE_GS_USER: // the base that is inactive while the kernel runs
         current.arch.gs_base_inactive = base;
         return {};
-    case CERO_SEGBASE_GS_KERNEL:
-        write_msr(Msr::kernel_gs_base, base);
-        return {};
+    case CERO_SEGBASE_GS_KERNEL: write_msr(Msr::kernel_gs_base, base); return {};
     case CERO_SEGBASE_GS_USER_SEL: {
         const std::uint64_t kernel_base = read_msr(Msr::kernel_gs_base);
         const auto selector = static_cast<std::uint16_t>(base);
@@ -139,8 +119,7 @@ Status set_segment_base(Vcpu& current, std::uint64_t which, std::uint64_t base) 
         write_msr(Msr::kernel_gs_base, kernel_base);
         return {};
     }
-    default:
-        return Errno::inval;
+    default: return Errno::inval;
     }
 }
 
@@ -148,13 +127,11 @@ Status nmi_op(Vcpu& current, std::uint64_t command, std::uint64_t argument) noex
     constexpr std::uint64_t command_register = 0, command_unregister = 1;
     if (command == command_register) {
         const std::uint64_t address = TRY(GuestPtr<std::uint64_t>{argument}.read());
-        if (!is_canonical(address))
-            return Errno::inval;
+        if (!is_canonical(address)) return Errno::inval;
         current.arch.nmi = {address, true};
         return {};
     }
-    if (command != command_unregister)
-        return Errno::nosys;
+    if (command != command_unregister) return Errno::nosys;
     current.arch.nmi = {};
     return {};
 }
@@ -163,23 +140,19 @@ Status callback_op(Vcpu& current, std::uint64_t command, std::uint64_t argument)
     if (command == CERO_CALLBACKOP_register) {
         const auto request = TRY(GuestPtr<cero_callback_register>{argument}.read());
         Callback* callback = callback_of(current.arch, request.type);
-        if (callback == nullptr)
-            return Errno::nosys;
-        if (!is_canonical(request.address))
-            return Errno::inval;
+        if (callback == nullptr) return Errno::nosys;
+        if (!is_canonical(request.address)) return Errno::inval;
         const bool mask = request.type == CERO_CALLBACKTYPE_event ||
                           (request.flags & CERO_CALLBACKF_mask_events) != 0;
         *callback = {request.address, mask};
         return {};
     }
-    if (command != CERO_CALLBACKOP_unregister)
-        return Errno::nosys;
+    if (command != CERO_CALLBACKOP_unregister) return Errno::nosys;
     const auto request = TRY(GuestPtr<cero_callback_unregister>{argument}.read());
     if (request.type == CERO_CALLBACKTYPE_event || request.type == CERO_CALLBACKTYPE_failsafe)
         return Errno::inval;
     Callback* callback = callback_of(current.arch, request.type);
-    if (callback == nullptr)
-        return Errno::nosys;
+    if (callback == nullptr) return Errno::nosys;
     *callback = {};
     return {};
 }

@@ -21,10 +21,8 @@ bool touches_hypervisor(std::uint16_t port, unsigned bytes) noexcept {
     for (unsigned n = 0; n < bytes; ++n) {
         const auto at = static_cast<std::uint16_t>(port + n);
         for (const PortRange& range : hypervisor_ports)
-            if (at >= range.first && at <= range.last)
-                return true;
-        if (platform::uart::owns_port(at))
-            return true;
+            if (at >= range.first && at <= range.last) return true;
+        if (platform::uart::owns_port(at)) return true;
     }
     return false;
 }
@@ -40,23 +38,18 @@ bool may_access(const Vcpu& vcpu, std::uint16_t port, unsigned bytes) noexcept {
 } // namespace
 
 std::uint32_t guest_read_port(const Vcpu& vcpu, std::uint16_t port, unsigned bytes) noexcept {
-    if (!may_access(vcpu, port, bytes))
-        return ~0u;
-    if (port == platform::pci_address_port && bytes == 4)
-        return platform::pci_guest_address();
-    if (is_pci_data(port))
-        return platform::pci_guest_data_read(port, bytes);
+    if (!may_access(vcpu, port, bytes)) return ~0u;
+    if (port == platform::pci_address_port && bytes == 4) return platform::pci_guest_address();
+    if (is_pci_data(port)) return platform::pci_guest_data_read(port, bytes);
     return bytes == 1 ? in8(port) : bytes == 2 ? in16(port) : in32(port);
 }
 
 void guest_write_port(const Vcpu& vcpu, std::uint16_t port, unsigned bytes,
                       std::uint32_t value) noexcept {
-    if (!may_access(vcpu, port, bytes))
-        return;
+    if (!may_access(vcpu, port, bytes)) return;
     if (port == platform::pci_address_port && bytes == 4)
         return platform::pci_guest_address_write(value);
-    if (is_pci_data(port))
-        return platform::pci_guest_data_write(port, bytes, value);
+    if (is_pci_data(port)) return platform::pci_guest_data_write(port, bytes, value);
     if (bytes == 1)
         out8(port, static_cast<std::uint8_t>(value));
     else if (bytes == 2)

@@ -85,8 +85,7 @@ constexpr FirstRow first_rows = make_first_rows();
 
 const Form* find_form(const Instruction& in, unsigned modrm_reg) noexcept {
     const unsigned first = first_rows.row[in.two_byte ? 1 : 0][in.opcode];
-    if (first == 0)
-        return nullptr;
+    if (first == 0) return nullptr;
     for (std::size_t n = first - 1; n < form_count && forms[n].opcode == in.opcode; ++n)
         if (forms[n].extension < 0 || static_cast<unsigned>(forms[n].extension) == (modrm_reg & 7))
             return &forms[n];
@@ -137,12 +136,10 @@ std::uint64_t add_flags(std::uint64_t a, std::uint64_t b, unsigned bytes) noexce
 
 std::optional<StoreInstruction> decode_store(std::span<const std::uint8_t> code) noexcept {
     const std::optional<Instruction> in = decode_instruction(code);
-    if (!in || !in->has_modrm || in->modrm >> 6 == 3 || in->repeat)
-        return {};
+    if (!in || !in->has_modrm || in->modrm >> 6 == 3 || in->repeat) return {};
     const unsigned modrm_reg = (in->modrm >> 3 & 7u) | (in->rex & 4u) << 1;
     const Form* form = find_form(*in, modrm_reg);
-    if (form == nullptr)
-        return {};
+    if (form == nullptr) return {};
     StoreInstruction store{form->kind,
                            static_cast<std::uint8_t>(form->is_byte ? 1 : in->operand_bytes),
                            0,
@@ -156,8 +153,7 @@ std::optional<StoreInstruction> decode_store(std::span<const std::uint8_t> code)
         immediate_bytes = 1;
     else if (form->operand == Operand::imm_wide)
         immediate_bytes = store.bytes == 2 ? 2 : 4;
-    if (in->length + immediate_bytes > code.size())
-        return {};
+    if (in->length + immediate_bytes > code.size()) return {};
     std::uint64_t raw = 0;
     for (unsigned n = 0; n < immediate_bytes; ++n)
         raw |= static_cast<std::uint64_t>(code[in->length + n]) << (n * 8);
@@ -179,27 +175,17 @@ StoreEffect store_effect(const StoreInstruction& in, const GuestRegs& regs,
     old &= mask;
     switch (in.kind) {
     case StoreKind::mov:
-    case StoreKind::exchange:
-        return {source, true};
-    case StoreKind::compare_exchange:
-        return {source, (regs.rax & mask) == old};
+    case StoreKind::exchange: return {source, true};
+    case StoreKind::compare_exchange: return {source, (regs.rax & mask) == old};
     case StoreKind::exchange_add:
-    case StoreKind::add:
-        return {(old + source) & mask, true};
-    case StoreKind::subtract:
-        return {(old - source) & mask, true};
-    case StoreKind::bit_and:
-        return {old & source, true};
-    case StoreKind::bit_or:
-        return {old | source, true};
-    case StoreKind::bit_xor:
-        return {old ^ source, true};
-    case StoreKind::bit_set:
-        return {old | bit, true};
-    case StoreKind::bit_reset:
-        return {old & ~bit, true};
-    case StoreKind::bit_flip:
-        return {old ^ bit, true};
+    case StoreKind::add: return {(old + source) & mask, true};
+    case StoreKind::subtract: return {(old - source) & mask, true};
+    case StoreKind::bit_and: return {old & source, true};
+    case StoreKind::bit_or: return {old | source, true};
+    case StoreKind::bit_xor: return {old ^ source, true};
+    case StoreKind::bit_set: return {old | bit, true};
+    case StoreKind::bit_reset: return {old & ~bit, true};
+    case StoreKind::bit_flip: return {old ^ bit, true};
     }
     return {old, false};
 }

@@ -31,8 +31,7 @@ void write(const Chip& chip, std::uint32_t reg, std::uint32_t value) noexcept {
 }
 const Chip* find(std::uint32_t gsi) noexcept {
     for (unsigned n = 0; n < chip_count; ++n)
-        if (gsi >= chips[n].gsi_base && gsi - chips[n].gsi_base < chips[n].pins)
-            return &chips[n];
+        if (gsi >= chips[n].gsi_base && gsi - chips[n].gsi_base < chips[n].pins) return &chips[n];
     return nullptr;
 }
 
@@ -58,8 +57,7 @@ void init(const platform::AcpiInfo& acpi) noexcept {
     for (unsigned n = 0; n < acpi.ioapic_count; ++n) {
         Chip& chip = chips[chip_count];
         chip.page = map_device(acpi.ioapics[n].address, 0x20, true);
-        if (chip.page == 0)
-            continue;
+        if (chip.page == 0) continue;
         chip.gsi_base = acpi.ioapics[n].gsi_base;
         chip.pins = (read(chip, reg_version) >> 16 & 0xff) + 1;
         for (std::uint32_t pin = 0; pin < chip.pins; ++pin)
@@ -71,20 +69,16 @@ void init(const platform::AcpiInfo& acpi) noexcept {
 std::uint32_t gsi_count() noexcept {
     std::uint32_t end = 0;
     for (unsigned n = 0; n < chip_count; ++n)
-        if (chips[n].gsi_base + chips[n].pins > end)
-            end = chips[n].gsi_base + chips[n].pins;
+        if (chips[n].gsi_base + chips[n].pins > end) end = chips[n].gsi_base + chips[n].pins;
     return end;
 }
 
-bool has_pin(std::uint32_t gsi) noexcept {
-    return find(gsi) != nullptr;
-}
+bool has_pin(std::uint32_t gsi) noexcept { return find(gsi) != nullptr; }
 
 void program(std::uint32_t gsi, unsigned vector, std::uint32_t apic_id, Trigger trigger,
              Polarity polarity, bool masked) noexcept {
     const Chip* chip = find(gsi);
-    if (chip == nullptr)
-        return;
+    if (chip == nullptr) return;
     const std::uint32_t entry = vector | (trigger == Trigger::level ? entry_level : 0) |
                                 (polarity == Polarity::low ? entry_low : 0) |
                                 (masked ? entry_masked : 0);
@@ -97,8 +91,7 @@ void program(std::uint32_t gsi, unsigned vector, std::uint32_t apic_id, Trigger 
 
 void set_mask(std::uint32_t gsi, bool masked) noexcept {
     const Chip* chip = find(gsi);
-    if (chip == nullptr)
-        return;
+    if (chip == nullptr) return;
     const std::uint32_t reg = reg_redirection + (gsi - chip->gsi_base) * 2;
     const LockGuard guard{lock};
     const std::uint32_t entry = read(*chip, reg);

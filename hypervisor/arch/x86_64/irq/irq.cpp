@@ -37,14 +37,11 @@ Line* line_of(Irq irq) noexcept {
 Irq irq_of(const Line& line) noexcept {
     return Irq{static_cast<std::uint32_t>(&line - lines) + vector::first_device};
 }
-std::uint32_t apic_id_of(CpuId cpu) noexcept {
-    return cpu_area(cpu).apic_id;
-}
+std::uint32_t apic_id_of(CpuId cpu) noexcept { return cpu_area(cpu).apic_id; }
 
 Line* free_line() noexcept {
     for (Line& line : lines)
-        if (line.kind == Kind::none)
-            return &line;
+        if (line.kind == Kind::none) return &line;
     return nullptr;
 }
 void apply(const Line& line) noexcept {
@@ -57,24 +54,18 @@ void apply(const Line& line) noexcept {
 
 } // namespace
 
-std::uint32_t gsi_count() noexcept {
-    return ioapic::gsi_count();
-}
+std::uint32_t gsi_count() noexcept { return ioapic::gsi_count(); }
 
 namespace {
 Result<Irq> route(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHandler handler,
                   std::uint32_t cookie, bool is_own) noexcept {
-    if (!ioapic::has_pin(gsi))
-        return Errno::nodev;
+    if (!ioapic::has_pin(gsi)) return Errno::nodev;
     const LockGuard guard{line_lock};
     Line* line = nullptr;
     for (Line& candidate : lines)
-        if (candidate.kind == Kind::pin && candidate.gsi == gsi)
-            line = &candidate;
-    if (line != nullptr && line->is_own)
-        return Errno::busy;
-    if (line == nullptr && (line = free_line()) == nullptr)
-        return Errno::nospc;
+        if (candidate.kind == Kind::pin && candidate.gsi == gsi) line = &candidate;
+    if (line != nullptr && line->is_own) return Errno::busy;
+    if (line == nullptr && (line = free_line()) == nullptr) return Errno::nospc;
     *line = {Kind::pin, trigger, polarity, true, is_own, gsi, CpuId{0}, handler, cookie, {}};
     apply(*line);
     return irq_of(*line);
@@ -95,8 +86,7 @@ Result<Irq> allocate_msi(PciAddress address, std::uint32_t entry, std::uint64_t 
     const MsiTarget target = TRY(msi_claim(address, entry, table));
     const LockGuard guard{line_lock};
     Line* line = free_line();
-    if (line == nullptr)
-        return Errno::nospc;
+    if (line == nullptr) return Errno::nospc;
     *line = {Kind::message, Trigger::edge, Polarity::high, false, false, 0,
              CpuId{0},      handler,       cookie,         target};
     apply(*line);
@@ -106,8 +96,7 @@ Result<Irq> allocate_msi(PciAddress address, std::uint32_t entry, std::uint64_t 
 void release_irq(Irq irq) noexcept {
     const LockGuard guard{line_lock};
     Line* line = line_of(irq);
-    if (line == nullptr)
-        return;
+    if (line == nullptr) return;
     if (line->kind == Kind::pin)
         ioapic::set_mask(line->gsi, true);
     else
@@ -118,8 +107,7 @@ void release_irq(Irq irq) noexcept {
 void irq_mask(Irq irq) noexcept {
     const LockGuard guard{line_lock};
     Line* line = line_of(irq);
-    if (line == nullptr || line->kind != Kind::pin)
-        return;
+    if (line == nullptr || line->kind != Kind::pin) return;
     line->masked = true;
     ioapic::set_mask(line->gsi, true);
 }
@@ -127,15 +115,13 @@ void irq_mask(Irq irq) noexcept {
 void irq_unmask(Irq irq) noexcept {
     const LockGuard guard{line_lock};
     Line* line = line_of(irq);
-    if (line == nullptr || line->kind != Kind::pin)
-        return;
+    if (line == nullptr || line->kind != Kind::pin) return;
     line->masked = false;
     ioapic::set_mask(line->gsi, false);
 }
 
 void irq_eoi(Irq irq) noexcept {
-    if (irq_needs_eoi(irq))
-        irq_unmask(irq);
+    if (irq_needs_eoi(irq)) irq_unmask(irq);
 }
 
 bool irq_needs_eoi(Irq irq) noexcept {
@@ -146,8 +132,7 @@ bool irq_needs_eoi(Irq irq) noexcept {
 void irq_set_affinity(Irq irq, CpuId cpu) noexcept {
     const LockGuard guard{line_lock};
     Line* line = line_of(irq);
-    if (line == nullptr || line->cpu == cpu || !online_cpus().contains(cpu))
-        return;
+    if (line == nullptr || line->cpu == cpu || !online_cpus().contains(cpu)) return;
     line->cpu = cpu;
     apply(*line);
 }
@@ -160,8 +145,7 @@ void handle_device(unsigned vector) noexcept {
     if (line != nullptr && line->kind == Kind::pin && line->trigger == Trigger::level)
         irq_mask(Irq{vector});
     lapic::eoi();
-    if (line != nullptr && line->handler != nullptr)
-        line->handler(line->cookie);
+    if (line != nullptr && line->handler != nullptr) line->handler(line->cookie);
 }
 
 } // namespace
@@ -181,14 +165,10 @@ extern "C" void handle_interrupt(unsigned vector) noexcept {
         lapic::eoi();
         service_remote_requests();
         return;
-    case vector::error:
-        lapic::eoi();
-        return;
-    case vector::spurious:
-        return;
+    case vector::error: lapic::eoi(); return;
+    case vector::spurious: return;
     default:
-        if (vector >= vector::first_device && vector <= vector::last_device)
-            handle_device(vector);
+        if (vector >= vector::first_device && vector <= vector::last_device) handle_device(vector);
         return;
     }
 }

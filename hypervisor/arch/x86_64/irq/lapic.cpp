@@ -35,8 +35,7 @@ std::uint64_t page;
 
 std::uint32_t read(Reg reg) noexcept {
     const auto offset = static_cast<std::uint32_t>(reg);
-    if (x2apic)
-        return static_cast<std::uint32_t>(read_msr(Msr{0x800 + offset / 16}));
+    if (x2apic) return static_cast<std::uint32_t>(read_msr(Msr{0x800 + offset / 16}));
     return mmio_read<std::uint32_t>(page + offset);
 }
 void write(Reg reg, std::uint32_t value) noexcept {
@@ -56,8 +55,7 @@ void send(std::uint32_t apic_id, std::uint32_t command) noexcept {
         write_msr(Msr{0x830}, static_cast<std::uint64_t>(apic_id) << 32 | command);
         return;
     }
-    while ((read(Reg::icr_low) & delivery_pending) != 0)
-        __builtin_ia32_pause();
+    while ((read(Reg::icr_low) & delivery_pending) != 0) __builtin_ia32_pause();
     write(Reg::icr_high, apic_id << 24);
     write(Reg::icr_low, command);
 }
@@ -73,8 +71,7 @@ void init(std::uint64_t address, bool allow_x2apic) noexcept {
 void enable() noexcept {
     const std::uint64_t base = read_msr(Msr::apic_base);
     write_msr(Msr::apic_base, base | base_enable);
-    if (x2apic)
-        write_msr(Msr::apic_base, base | base_enable | base_x2apic);
+    if (x2apic) write_msr(Msr::apic_base, base | base_enable | base_x2apic);
     write(Reg::task_priority, 0);
     write(Reg::lvt_timer, lvt_masked | vector::timer);
     write(Reg::lvt_thermal, lvt_masked);
@@ -85,24 +82,12 @@ void enable() noexcept {
     write(Reg::spurious, 0x100 | vector::spurious);
 }
 
-bool is_x2apic() noexcept {
-    return x2apic;
-}
-std::uint32_t id() noexcept {
-    return x2apic ? read(Reg::id) : read(Reg::id) >> 24;
-}
-void eoi() noexcept {
-    write(Reg::eoi, 0);
-}
-void send_ipi(std::uint32_t apic_id, unsigned vector) noexcept {
-    send(apic_id, 0x4000 | vector);
-}
-void send_nmi(std::uint32_t apic_id) noexcept {
-    send(apic_id, 0x4400);
-}
-void send_init(std::uint32_t apic_id) noexcept {
-    send(apic_id, 0x4500);
-}
+bool is_x2apic() noexcept { return x2apic; }
+std::uint32_t id() noexcept { return x2apic ? read(Reg::id) : read(Reg::id) >> 24; }
+void eoi() noexcept { write(Reg::eoi, 0); }
+void send_ipi(std::uint32_t apic_id, unsigned vector) noexcept { send(apic_id, 0x4000 | vector); }
+void send_nmi(std::uint32_t apic_id) noexcept { send(apic_id, 0x4400); }
+void send_init(std::uint32_t apic_id) noexcept { send(apic_id, 0x4500); }
 void send_startup(std::uint32_t apic_id, unsigned startup_page) noexcept {
     send(apic_id, 0x4600 | startup_page);
 }
@@ -115,11 +100,7 @@ void timer_mode_deadline() noexcept {
     write(Reg::lvt_timer, lvt_deadline | vector::timer);
     __asm__ volatile("mfence" : : : "memory"); // order the mode before the first deadline
 }
-void set_timer_count(std::uint32_t ticks) noexcept {
-    write(Reg::initial_count, ticks);
-}
-std::uint32_t timer_count() noexcept {
-    return read(Reg::current_count);
-}
+void set_timer_count(std::uint32_t ticks) noexcept { write(Reg::initial_count, ticks); }
+std::uint32_t timer_count() noexcept { return read(Reg::current_count); }
 
 } // namespace cero::arch::lapic

@@ -33,25 +33,20 @@ std::uint64_t map_table_page(std::uint64_t physical) noexcept {
     const std::uint64_t page = physical & ~4095ull;
     const LockGuard guard{table_lock};
     for (unsigned n = 0; n < table_count; ++n)
-        if (tables[n].physical == page)
-            return tables[n].address + (physical - page);
-    if (table_count == max_tables)
-        return 0;
+        if (tables[n].physical == page) return tables[n].address + (physical - page);
+    if (table_count == max_tables) return 0;
     const std::uint64_t address = map_device(page, 4096, false);
-    if (address != 0)
-        tables[table_count++] = {page, address};
+    if (address != 0) tables[table_count++] = {page, address};
     return address == 0 ? 0 : address + (physical - page);
 }
 
 std::uint8_t find_capability(PciAddress at, std::uint8_t id) noexcept {
     constexpr std::uint16_t status_has_list = 0x10;
-    if ((pci_read16(at, 6) & status_has_list) == 0)
-        return 0;
+    if ((pci_read16(at, 6) & status_has_list) == 0) return 0;
     auto offset = static_cast<std::uint8_t>(pci_read16(at, 0x34) & 0xfc);
     for (unsigned tries = 0; offset != 0 && tries < 48; ++tries) {
         const std::uint16_t header = pci_read16(at, offset);
-        if ((header & 0xff) == id)
-            return offset;
+        if ((header & 0xff) == id) return offset;
         offset = static_cast<std::uint8_t>(header >> 8 & 0xfc);
     }
     return 0;
@@ -61,8 +56,7 @@ std::uint8_t find_capability(PciAddress at, std::uint8_t id) noexcept {
 std::uint64_t memory_bar(PciAddress at, unsigned index) noexcept {
     const auto offset = static_cast<std::uint16_t>(0x10 + index * 4);
     const std::uint32_t low = pci_read32(at, offset);
-    if (index > 5 || (low & 1) != 0)
-        return 0;
+    if (index > 5 || (low & 1) != 0) return 0;
     const bool wide = (low & 6) == 4 && index < 5;
     const std::uint64_t high = wide ? pci_read32(at, static_cast<std::uint16_t>(offset + 4)) : 0;
     return (high << 32 | low) & ~0xfull;
@@ -70,21 +64,17 @@ std::uint64_t memory_bar(PciAddress at, unsigned index) noexcept {
 
 Result<MsiTarget> claim_msix(PciAddress at, std::uint32_t entry, std::uint64_t table) noexcept {
     const std::uint8_t capability = find_capability(at, capability_msix);
-    if (capability == 0)
-        return Errno::nodev;
+    if (capability == 0) return Errno::nodev;
     const auto offset_of = [&](unsigned n) { return static_cast<std::uint16_t>(capability + n); };
     const std::uint16_t control = pci_read16(at, offset_of(2));
-    if (entry > (control & msix_size_mask))
-        return Errno::inval;
+    if (entry > (control & msix_size_mask)) return Errno::inval;
     const std::uint32_t where = pci_read32(at, offset_of(4));
     const std::uint64_t base = memory_bar(at, where & 7) + (where & ~7u);
     // The caller's idea of the table is taken as a claim only: what counts is the device's own
     // word.
-    if ((table & ~4095ull) != (base & ~4095ull))
-        return Errno::inval;
+    if ((table & ~4095ull) != (base & ~4095ull)) return Errno::inval;
     const std::uint64_t address = map_table_page(base + entry * 16ull);
-    if (address == 0)
-        return Errno::nomem;
+    if (address == 0) return Errno::nomem;
     pci_write16(at, offset_of(2),
                 static_cast<std::uint16_t>((control | msix_enable) & ~msix_mask_all));
     return MsiTarget{at, capability, true, address};
@@ -93,13 +83,10 @@ Result<MsiTarget> claim_msix(PciAddress at, std::uint32_t entry, std::uint64_t t
 } // namespace
 
 Result<MsiTarget> msi_claim(PciAddress at, std::uint32_t entry, std::uint64_t table) noexcept {
-    if (pci_read16(at, 0) == 0xffff)
-        return Errno::nodev;
-    if (table != 0)
-        return claim_msix(at, entry, table);
+    if (pci_read16(at, 0) == 0xffff) return Errno::nodev;
+    if (table != 0) return claim_msix(at, entry, table);
     const std::uint8_t capability = find_capability(at, capability_msi);
-    if (capability == 0)
-        return Errno::nodev;
+    if (capability == 0) return Errno::nodev;
     const std::uint16_t control = pci_read16(at, static_cast<std::uint16_t>(capability + 2));
     return MsiTarget{at, capability, (control & msi_64bit) != 0, 0};
 }
@@ -119,8 +106,7 @@ void msi_write(const MsiTarget& target, unsigned vector, std::uint32_t apic_id) 
     };
     const std::uint16_t control = pci_read16(target.address, offset_of(2));
     pci_write32(target.address, offset_of(4), address);
-    if (target.wide)
-        pci_write32(target.address, offset_of(8), 0);
+    if (target.wide) pci_write32(target.address, offset_of(8), 0);
     pci_write16(target.address, offset_of(target.wide ? 12 : 8),
                 static_cast<std::uint16_t>(vector));
     pci_write16(target.address, offset_of(2),

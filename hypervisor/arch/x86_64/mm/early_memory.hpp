@@ -25,19 +25,15 @@ public:
     template <typename Visit>
     void for_each_free(Visit&& visit) const {
         for (const MemoryRange& range : map_) {
-            if (range.type != MemoryType::ram)
-                continue;
+            if (range.type != MemoryType::ram) continue;
             std::uint64_t at = (range.base + 4095) & ~4095ull;
             const std::uint64_t end = (range.base + range.size) & ~4095ull;
             for (unsigned n = 0; n <= count_ && at < end; ++n) {
                 const std::uint64_t hole = n < count_ ? reserved_[n].base : ~0ull;
-                if (n < count_ && reserved_[n].end <= at)
-                    continue;
+                if (n < count_ && reserved_[n].end <= at) continue;
                 const std::uint64_t stop = hole < end ? hole : end;
-                if (at < stop)
-                    visit(at, stop - at);
-                if (n == count_ || hole >= end)
-                    break;
+                if (at < stop) visit(at, stop - at);
+                if (n == count_ || hole >= end) break;
                 at = reserved_[n].end;
             }
         }

@@ -40,8 +40,7 @@ std::uint64_t* walk(std::uint64_t address, unsigned level) noexcept {
     std::uint64_t* table = table_at(root);
     for (unsigned at = 4; at > level; --at) {
         std::uint64_t& entry = table[(address >> (12 + 9 * (at - 1))) & 511];
-        if ((entry & pte::present) == 0)
-            entry = early_pages(1) | table_flags;
+        if ((entry & pte::present) == 0) entry = early_pages(1) | table_flags;
         table = table_at(entry & pte::address_mask);
     }
     return &table[(address >> (12 + 9 * (level - 1))) & 511];
@@ -83,12 +82,10 @@ void map_image() noexcept {
 
 void map_direct() noexcept {
     for (const MemoryRange& range : memory_map()) {
-        if (range.type != MemoryType::ram)
-            continue;
+        if (range.type != MemoryType::ram) continue;
         const std::uint64_t first = (range.base + 4095) & ~4095ull;
         const std::uint64_t last = (range.base + range.size) & ~4095ull;
-        if (first < last)
-            map_range(CERO_DIRECT_MAP_VIRT + first, first, last - first, pte::data);
+        if (first < last) map_range(CERO_DIRECT_MAP_VIRT + first, first, last - first, pte::data);
     }
     // The page with the image, seen through the direct map, stays writable data: never executable
     // there.
@@ -100,8 +97,7 @@ void map_array(std::uint64_t address, std::uint64_t bytes, std::uint64_t alias) 
     for (std::uint64_t at = 0; at < bytes;) {
         const std::uint64_t step = at < large ? size_2m : page_size;
         const std::uint64_t physical = early->allocate(step, step, below_4g);
-        if (physical == 0)
-            panic("too little memory for the frame table");
+        if (physical == 0) panic("too little memory for the frame table");
         early_taken += step / page_size;
         map_range(address + at, physical, step, pte::data);
         if (alias != 0) // readable by guests: the guest kernel runs in ring 3
@@ -139,15 +135,12 @@ void map_hypervisor_page(std::uint64_t address, std::uint64_t physical,
     *walk(address, 1) = physical | flags;
 }
 
-std::uint64_t* hypervisor_entry(std::uint64_t address) noexcept {
-    return walk(address, 1);
-}
+std::uint64_t* hypervisor_entry(std::uint64_t address) noexcept { return walk(address, 1); }
 
 std::uint64_t map_device(std::uint64_t physical, std::uint64_t bytes, bool exclusive) noexcept {
     const std::uint64_t first = physical & ~4095ull;
     const std::uint64_t pages = (physical + bytes - first + 4095) >> page_shift;
-    if (pages > mmio_pages - mmio_used)
-        return 0;
+    if (pages > mmio_pages - mmio_used) return 0;
     const std::uint64_t address = CERO_MMIO_VIRT + mmio_used * page_size;
     for (std::uint64_t n = 0; n < pages; ++n) {
         *walk(address + n * page_size, 1) = (first + n * page_size) | pte::device;
@@ -160,28 +153,22 @@ std::uint64_t map_device(std::uint64_t physical, std::uint64_t bytes, bool exclu
 
 std::uint64_t early_pages(std::uint64_t count) noexcept {
     const std::uint64_t physical = early->allocate(count * page_size, page_size, below_4g);
-    if (physical == 0)
-        panic("too little memory to start");
+    if (physical == 0) panic("too little memory to start");
     early_taken += count;
     std::memset(table_at(physical), 0, count * page_size);
     return physical;
 }
 
-std::uint64_t hypervisor_root() noexcept {
-    return root;
-}
+std::uint64_t hypervisor_root() noexcept { return root; }
 std::uint64_t hypervisor_frames() noexcept {
     return early_taken + (reinterpret_cast<std::uint64_t>(image_end) - CERO_IMAGE_VIRT) / page_size;
 }
 
-MachineFrame max_frame() noexcept {
-    return MachineFrame{frame_limit};
-}
+MachineFrame max_frame() noexcept { return MachineFrame{frame_limit}; }
 
 bool frame_is_ram(MachineFrame frame) noexcept {
     const std::uint64_t first = frame.raw() << page_shift;
-    if (frame.raw() < low_frames)
-        return false;
+    if (frame.raw() < low_frames) return false;
     for (const MemoryRange& range : memory_map())
         if (range.type == MemoryType::ram && first >= range.base &&
             first + page_size <= range.base + range.size)
@@ -192,20 +179,13 @@ bool frame_is_ram(MachineFrame frame) noexcept {
 bool frame_is_guest_io(MachineFrame frame) noexcept {
     const std::uint64_t max_machine_frame = 1ull << (features.physical_bits - page_shift);
     for (unsigned n = 0; n < exclusive_count; ++n)
-        if (exclusive_frames[n] == frame.raw())
-            return false;
+        if (exclusive_frames[n] == frame.raw()) return false;
     return frame.raw() < max_machine_frame && !frame_is_ram(frame);
 }
 
-const std::uint64_t* hypervisor_slots() noexcept {
-    return table_at(root) + first_hypervisor_slot;
-}
+const std::uint64_t* hypervisor_slots() noexcept { return table_at(root) + first_hypervisor_slot; }
 
-void clear_page(void* page) noexcept {
-    std::memset(page, 0, page_size);
-}
-void copy_page(void* to, const void* from) noexcept {
-    std::memcpy(to, from, page_size);
-}
+void clear_page(void* page) noexcept { std::memset(page, 0, page_size); }
+void copy_page(void* to, const void* from) noexcept { std::memcpy(to, from, page_size); }
 
 } // namespace cero::arch

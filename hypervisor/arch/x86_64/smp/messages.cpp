@@ -28,15 +28,9 @@ Atomic<std::uint64_t> waiting; ///< CPUs that have not answered yet; pairs relea
 
 void perform() noexcept {
     switch (message.kind) {
-    case Kind::flush_all:
-        tlb_flush_local();
-        break;
-    case Kind::flush_page:
-        tlb_flush_local_page(GuestVirt{message.address});
-        break;
-    case Kind::call:
-        message.function(message.argument);
-        break;
+    case Kind::flush_all: tlb_flush_local(); break;
+    case Kind::flush_page: tlb_flush_local_page(GuestVirt{message.address}); break;
+    case Kind::call: message.function(message.argument); break;
     }
 }
 
@@ -48,8 +42,7 @@ void send_and_wait(CpuMask targets, const Message& what) noexcept {
     message = what;
     waiting.store(targets.raw(), Order::seq_cst);
     targets.for_each([](CpuId cpu) { lapic::send_ipi(cpu_area(cpu).apic_id, vector::message); });
-    while (waiting.load(Order::acquire) != 0)
-        relax();
+    while (waiting.load(Order::acquire) != 0) relax();
     sending.store(0, Order::release);
 }
 
@@ -62,50 +55,36 @@ CpuMask others(CpuMask cpus) noexcept {
 
 } // namespace
 
-void set_cpu_online(CpuId cpu) noexcept {
-    online.fetch_or(CpuMask::of(cpu).raw(), Order::seq_cst);
-}
-CpuMask online_cpus() noexcept {
-    return CpuMask{online.load(Order::relaxed)};
-}
+void set_cpu_online(CpuId cpu) noexcept { online.fetch_or(CpuMask::of(cpu).raw(), Order::seq_cst); }
+CpuMask online_cpus() noexcept { return CpuMask{online.load(Order::relaxed)}; }
 
 void service_remote_requests() noexcept {
     const std::uint64_t me = CpuMask::of(this_cpu_id()).raw();
-    if ((waiting.load(Order::acquire) & me) == 0)
-        return;
+    if ((waiting.load(Order::acquire) & me) == 0) return;
     perform();
     waiting.fetch_and(~me, Order::acq_rel);
 }
 
 void call_on(CpuMask cpus, void (*function)(void*), void* argument) noexcept {
     const CpuMask rest = others(cpus);
-    if (!rest.empty())
-        send_and_wait(rest, {Kind::call, 0, function, argument});
-    if (cpus.contains(this_cpu_id()))
-        function(argument);
+    if (!rest.empty()) send_and_wait(rest, {Kind::call, 0, function, argument});
+    if (cpus.contains(this_cpu_id())) function(argument);
 }
 
-void tlb_flush_local() noexcept {
-    write_cr3(read_cr3());
-}
+void tlb_flush_local() noexcept { write_cr3(read_cr3()); }
 void tlb_flush_local_page(GuestVirt address) noexcept {
     __asm__ volatile("invlpg (%0)" : : "r"(address.raw()) : "memory");
 }
 void tlb_flush(CpuMask cpus) noexcept {
     const CpuMask rest = others(cpus);
-    if (!rest.empty())
-        send_and_wait(rest, {Kind::flush_all, 0, nullptr, nullptr});
-    if (cpus.contains(this_cpu_id()))
-        tlb_flush_local();
+    if (!rest.empty()) send_and_wait(rest, {Kind::flush_all, 0, nullptr, nullptr});
+    if (cpus.contains(this_cpu_id())) tlb_flush_local();
 }
 void tlb_flush_page(CpuMask cpus, GuestVirt address) noexcept {
-    if (!is_canonical(address.raw()))
-        return;
+    if (!is_canonical(address.raw())) return;
     const CpuMask rest = others(cpus);
-    if (!rest.empty())
-        send_and_wait(rest, {Kind::flush_page, address.raw(), nullptr, nullptr});
-    if (cpus.contains(this_cpu_id()))
-        tlb_flush_local_page(address);
+    if (!rest.empty()) send_and_wait(rest, {Kind::flush_page, address.raw(), nullptr, nullptr});
+    if (cpus.contains(this_cpu_id())) tlb_flush_local_page(address);
 }
 
 void raise_softirq(Softirq softirq) noexcept {
@@ -117,24 +96,17 @@ void raise_softirq_on(CpuId cpu, Softirq softirq) noexcept {
     if (cpu != this_cpu_id() && (before & bit(softirq)) == 0)
         lapic::send_ipi(area.apic_id, vector::reschedule);
 }
-void send_reschedule(CpuId cpu) noexcept {
-    raise_softirq_on(cpu, Softirq::schedule);
-}
+void send_reschedule(CpuId cpu) noexcept { raise_softirq_on(cpu, Softirq::schedule); }
 void send_event_check(CpuId cpu) noexcept {
-    if (cpu != this_cpu_id())
-        lapic::send_ipi(cpu_area(cpu).apic_id, vector::reschedule);
+    if (cpu != this_cpu_id()) lapic::send_ipi(cpu_area(cpu).apic_id, vector::reschedule);
 }
 
-void relax() noexcept {
-    __builtin_ia32_pause();
-}
+void relax() noexcept { __builtin_ia32_pause(); }
 void halt_until_interrupt() noexcept {
     if (this_cpu().softirqs.load(Order::seq_cst) == 0)
         __asm__ volatile("sti; hlt; cli" : : : "memory");
 }
-void take_interrupts() noexcept {
-    __asm__ volatile("sti; nop; cli" : : : "memory");
-}
+void take_interrupts() noexcept { __asm__ volatile("sti; nop; cli" : : : "memory"); }
 
 void stop_other_cpus() noexcept {
     const CpuMask rest = others(CpuMask::all());

@@ -28,8 +28,7 @@ struct TrampolineParameters {
 
 bool wait_online(CpuId cpu, unsigned milliseconds) noexcept {
     for (unsigned n = 0; n < milliseconds * 20; ++n) {
-        if (online_cpus().contains(cpu))
-            return true;
+        if (online_cpus().contains(cpu)) return true;
         delay_microseconds(50);
     }
     return online_cpus().contains(cpu);
@@ -44,24 +43,20 @@ void start_cpu(std::uint32_t cpu, volatile TrampolineParameters* parameters) noe
     delay_microseconds(10000);
     for (unsigned attempt = 0; attempt < 2; ++attempt) {
         lapic::send_startup(area.apic_id, page);
-        if (wait_online(CpuId{cpu}, attempt == 0 ? 20 : 2000))
-            return;
+        if (wait_online(CpuId{cpu}, attempt == 0 ? 20 : 2000)) return;
     }
     log(Level::warning, "cpu %u (APIC id %u) does not start", cpu, area.apic_id);
 }
 
 } // namespace
 
-std::uint32_t cpu_count() noexcept {
-    return present;
-}
+std::uint32_t cpu_count() noexcept { return present; }
 
 void make_cpu_areas(const platform::AcpiInfo& acpi, std::uint32_t boot_apic_id,
                     std::uint32_t limit) noexcept {
     make_cpu_area(present++, boot_apic_id);
     for (unsigned n = 0; n < acpi.cpu_count && present < limit && present < max_cpus; ++n)
-        if (acpi.cpus[n].apic_id != boot_apic_id)
-            make_cpu_area(present++, acpi.cpus[n].apic_id);
+        if (acpi.cpus[n].apic_id != boot_apic_id) make_cpu_area(present++, acpi.cpus[n].apic_id);
 }
 
 void start_other_cpus() noexcept {
@@ -75,8 +70,7 @@ void start_other_cpus() noexcept {
         auto* parameters = reinterpret_cast<volatile TrampolineParameters*>(
             page + (trampoline_parameters - trampoline_start));
         parameters->cr3 = reinterpret_cast<std::uint64_t>(boot_l4) - CERO_IMAGE_OFFSET;
-        for (std::uint32_t cpu = 1; cpu < present; ++cpu)
-            start_cpu(cpu, parameters);
+        for (std::uint32_t cpu = 1; cpu < present; ++cpu) start_cpu(cpu, parameters);
         clear_page(page);
     }
     std::memset(boot_l4, 0, page_size); // the last writable and executable mapping goes

@@ -57,17 +57,13 @@ void set_scale(std::uint64_t hz) noexcept {
 
 /// Frequency that CPUID states; 0 = it does not.
 std::uint64_t stated_tsc_hz() noexcept {
-    if (features.max_leaf < 0x15)
-        return 0;
+    if (features.max_leaf < 0x15) return 0;
     const CpuidResult ratio = cpuid(0x15);
-    if (ratio.eax == 0 || ratio.ebx == 0 || ratio.ecx == 0)
-        return 0;
+    if (ratio.eax == 0 || ratio.ebx == 0 || ratio.ecx == 0) return 0;
     return static_cast<std::uint64_t>(ratio.ecx) * ratio.ebx / ratio.eax;
 }
 
-bool runs_virtualised() noexcept {
-    return (cpuid(1).ecx >> 31 & 1) != 0;
-}
+bool runs_virtualised() noexcept { return (cpuid(1).ecx >> 31 & 1) != 0; }
 
 } // namespace
 
@@ -104,8 +100,7 @@ void init_cpu_timer() noexcept {
 void delay_microseconds(std::uint64_t count) noexcept {
     const std::uint64_t hz = tsc_hz != 0 ? tsc_hz : nanoseconds;
     const std::uint64_t end = read_tsc() + hz / 1000000 * count;
-    while (read_tsc() < end)
-        __builtin_ia32_pause();
+    while (read_tsc() < end) __builtin_ia32_pause();
 }
 
 std::uint64_t read_tsc() noexcept {
@@ -114,9 +109,7 @@ std::uint64_t read_tsc() noexcept {
     return static_cast<std::uint64_t>(high) << 32 | low;
 }
 
-Nanoseconds system_time() noexcept {
-    return Nanoseconds{scale_ticks(read_tsc() - scale.tsc_base)};
-}
+Nanoseconds system_time() noexcept { return Nanoseconds{scale_ticks(read_tsc() - scale.tsc_base)}; }
 
 void set_timer_deadline(Nanoseconds deadline) noexcept {
     if (deadline.raw() == 0) {
@@ -139,11 +132,7 @@ void set_timer_deadline(Nanoseconds deadline) noexcept {
     lapic::set_timer_count(static_cast<std::uint32_t>(ticks < longest ? ticks : longest));
 }
 
-const TscScale& tsc_scale() noexcept {
-    return scale;
-}
-std::uint64_t wall_clock_at_boot() noexcept {
-    return boot_seconds;
-}
+const TscScale& tsc_scale() noexcept { return scale; }
+std::uint64_t wall_clock_at_boot() noexcept { return boot_seconds; }
 
 } // namespace cero::arch

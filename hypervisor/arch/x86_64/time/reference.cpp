@@ -56,8 +56,7 @@ Span measure_pit(std::uint64_t microseconds) noexcept {
     out8(pit_channel2, static_cast<std::uint8_t>(count));
     out8(pit_channel2, static_cast<std::uint8_t>(count >> 8));
     const std::uint64_t start = read_tsc();
-    while ((in8(speaker) & 0x20) == 0)
-        __builtin_ia32_pause();
+    while ((in8(speaker) & 0x20) == 0) __builtin_ia32_pause();
     return {read_tsc() - start, count * 1000000000ull / pit_hz};
 }
 
@@ -72,11 +71,9 @@ const char* open(const platform::AcpiInfo& acpi) noexcept {
     if (acpi.hpet != 0) {
         hpet = map_device(acpi.hpet, 1024, false); // needed at boot only: firmware code looks at it
         period_fs = hpet == 0 ? 0 : mmio_read<std::uint64_t>(hpet + hpet_capabilities) >> 32;
-        if (period_fs == 0 || period_fs > max_period_fs)
-            hpet = 0;
+        if (period_fs == 0 || period_fs > max_period_fs) hpet = 0;
     }
-    if (hpet == 0)
-        return "PIT";
+    if (hpet == 0) return "PIT";
     mmio_write<std::uint64_t>(hpet + hpet_configuration, 1); // count, no legacy routing
     return "HPET";
 }
@@ -96,10 +93,8 @@ std::uint64_t read_cmos() noexcept {
     };
     const std::uint8_t raw_hour = cmos(4);
     unsigned hour = raw_hour & 0x7f;
-    if ((mode & 4) == 0)
-        hour = (hour >> 4) * 10 + (hour & 15);
-    if ((mode & 2) == 0)
-        hour = hour % 12 + ((raw_hour & 0x80) != 0 ? 12 : 0);
+    if ((mode & 4) == 0) hour = (hour >> 4) * 10 + (hour & 15);
+    if ((mode & 2) == 0) hour = hour % 12 + ((raw_hour & 0x80) != 0 ? 12 : 0);
     return seconds_of(2000 + number(9), number(8), number(7), hour, number(2), number(0));
 }
 

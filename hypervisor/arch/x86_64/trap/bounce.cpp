@@ -68,8 +68,7 @@ struct Origin {
         return;
     }
     GuestRegs& regs = vcpu.arch.regs;
-    if (mask_events)
-        vcpu.arch.info->evtchn_upcall_mask = 1;
+    if (mask_events) vcpu.arch.info->evtchn_upcall_mask = 1;
     regs.cs = CERO_FLAT_RING3_CS64;
     regs.ss = CERO_FLAT_RING3_SS;
     regs.rip = handler;
@@ -78,9 +77,7 @@ struct Origin {
 }
 
 constexpr std::uint64_t largest_frame = 96;
-bool stack_is_guests(std::uint64_t sp) noexcept {
-    return !in_hypervisor_hole(sp - largest_frame);
-}
+bool stack_is_guests(std::uint64_t sp) noexcept { return !in_hypervisor_hole(sp - largest_frame); }
 
 void crash_bad_stack(Vcpu& vcpu, std::uint64_t sp) noexcept {
     vcpu.domain->crash("vcpu %u: kernel stack %#lx is the hypervisor's", vcpu.id.raw(), sp);

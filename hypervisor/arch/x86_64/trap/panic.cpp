@@ -50,16 +50,13 @@ void print_frame(std::uint64_t address) noexcept {
 
 void print_backtrace(std::uint64_t rip, std::uint64_t rbp) noexcept {
     log_emergency("backtrace:");
-    if (rip != 0)
-        print_frame(rip);
+    if (rip != 0) print_frame(rip);
     constexpr unsigned deepest = 32;
     for (unsigned n = 0; n < deepest && on_a_stack(rbp); ++n) {
         const auto* frame = reinterpret_cast<const std::uint64_t*>(rbp);
-        if (!is_text(frame[1]))
-            return;
+        if (!is_text(frame[1])) return;
         print_frame(frame[1]);
-        if (frame[0] <= rbp)
-            return;
+        if (frame[0] <= rbp) return;
         rbp = frame[0];
     }
 }
@@ -77,24 +74,20 @@ void print_registers(const GuestRegs& r) noexcept {
 
 [[noreturn]] void stop_machine() noexcept {
     log_emergency("Cero stops here.");
-    for (;;)
-        __asm__ volatile("cli; hlt");
+    for (;;) __asm__ volatile("cli; hlt");
 }
 
 /// Only one CPU speaks; the others stop.
 void take_the_floor() noexcept {
     if (panicking.exchange(1, Order::acq_rel) != 0)
-        for (;;)
-            __asm__ volatile("cli; hlt");
-    if (online_cpus() != CpuMask{})
-        stop_other_cpus();
+        for (;;) __asm__ volatile("cli; hlt");
+    if (online_cpus() != CpuMask{}) stop_other_cpus();
 }
 
 } // namespace
 
 Symbol find_symbol(std::uint64_t address) noexcept {
-    if (!is_text(address))
-        return {};
+    if (!is_text(address)) return {};
     const auto offset =
         static_cast<std::uint32_t>(address - reinterpret_cast<std::uint64_t>(image_text_start));
     std::uint32_t low = 0, high = symbol_count;
@@ -105,8 +98,7 @@ Symbol find_symbol(std::uint64_t address) noexcept {
         else
             high = middle;
     }
-    if (low == 0)
-        return {};
+    if (low == 0) return {};
     const std::uint32_t* entry = &symbol_table[(low - 1) * 2];
     return {symbol_names + entry[1], offset - entry[0]};
 }
@@ -139,8 +131,7 @@ void fatal_trap(GuestRegs& regs) noexcept;
 void debug_from_hypervisor(GuestRegs& regs) noexcept;
 
 void trap_from_hypervisor(GuestRegs& regs) noexcept {
-    if (regs.entry_vector >= 32)
-        return handle_interrupt(regs.entry_vector);
+    if (regs.entry_vector >= 32) return handle_interrupt(regs.entry_vector);
     if (const std::uint64_t fixup = find_fixup(regs.rip); fixup != 0) {
         regs.rip = fixup;
         return;
@@ -152,8 +143,7 @@ void trap_from_hypervisor(GuestRegs& regs) noexcept {
 void non_maskable_interrupt(GuestRegs& regs) noexcept {
     const CpuArea& area = this_area();
     if (area.halted_by_panic)
-        for (;;)
-            __asm__ volatile("cli; hlt");
+        for (;;) __asm__ volatile("cli; hlt");
     log_emergency("NMI on cpu %u at %04lx:%016lx", area.cpu.id, regs.cs, regs.rip);
 }
 

@@ -61,8 +61,7 @@ bool work_once(PerCpu& cpu) noexcept {
         cpu.softirqs.fetch_and(~bits, Order::acq_rel);
         if (const std::uint32_t rest = bits & ~bit(Softirq::schedule); rest != 0)
             core::run_softirqs(rest);
-        if ((bits & bit(Softirq::schedule)) != 0)
-            core::schedule();
+        if ((bits & bit(Softirq::schedule)) != 0) core::schedule();
         return true;
     }
     Vcpu& vcpu = *cpu.current;
@@ -132,9 +131,7 @@ void deliver_iret_fault(Vcpu& vcpu) noexcept;
 void debug_from_guest(Vcpu& vcpu, const GuestRegs& frame) noexcept;
 
 /// Precondition: event_deliverable().
-void deliver_event(Vcpu& vcpu) noexcept {
-    bounce(vcpu, vcpu.arch.event.address, true);
-}
+void deliver_event(Vcpu& vcpu) noexcept { bounce(vcpu, vcpu.arch.event.address, true); }
 
 /// All that has to happen before the current vCPU (whichever it is by then) executes: D.5's order.
 void exit_work() noexcept {
@@ -156,13 +153,11 @@ bool page_fault_from_guest(Vcpu& vcpu) noexcept {
     arch.info->arch.cr2 = address;
     if (!arch.user_mode) {
         constexpr std::uint32_t protected_store = fault::present | fault::write;
-        if ((code & (fault::present | fault::write)) == protected_store)
-            return false;
+        if ((code & (fault::present | fault::write)) == protected_store) return false;
         code &= ~fault::user;
     }
     if (in_hypervisor_hole(address)) [[unlikely]] {
-        if (in_ldt_window(address))
-            return false;
+        if (in_ldt_window(address)) return false;
         code &= ~fault::present; // tells nothing about our mappings
     }
     enter_handler(vcpu, v_pf, true, code);
@@ -173,38 +168,31 @@ void page_fault_emulation(Vcpu& vcpu) noexcept {
     const std::uint64_t address = vcpu.arch.info->arch.cr2;
     std::uint32_t code = vcpu.arch.regs.error_code;
     if (in_ldt_window(address)) {
-        if (map_ldt_page(vcpu, address))
-            return;
+        if (map_ldt_page(vcpu, address)) return;
         const std::uint64_t offset = address & (ldt_pages * page_size - 1);
         inject_page_fault(vcpu, GuestVirt{vcpu.arch.ldt_base + offset}, 0);
         return;
     }
-    if (!in_hypervisor_hole(address) && emulate_pte_store(vcpu, GuestVirt{address}))
-        return;
-    if (in_hypervisor_hole(address))
-        code &= ~fault::present;
+    if (!in_hypervisor_hole(address) && emulate_pte_store(vcpu, GuestVirt{address})) return;
+    if (in_hypervisor_hole(address)) code &= ~fault::present;
     inject_page_fault(vcpu, GuestVirt{address}, code & ~fault::user);
 }
 
 void exception_from_guest(Vcpu& vcpu) noexcept {
     const unsigned vector = vcpu.arch.regs.entry_vector;
     switch (vector) {
-    case v_gp:
-        return handle_general_protection(vcpu);
+    case v_gp: return handle_general_protection(vcpu);
     case v_int80: // its own gate spares the #GP that every other INT n takes
         vcpu.arch.regs.rip -= 2;
         vcpu.arch.regs.error_code = v_int80 << 3 | 2;
         return handle_general_protection(vcpu);
     case v_ud:
-        if (emulate_forced_cpuid(vcpu))
-            return;
+        if (emulate_forced_cpuid(vcpu)) return;
         break;
     case v_nm:
-        if (handle_device_not_available(vcpu))
-            return;
+        if (handle_device_not_available(vcpu)) return;
         break;
-    default:
-        break;
+    default: break;
     }
     enter_handler(vcpu, vector, (vectors_with_code >> vector & 1) != 0, vcpu.arch.regs.error_code);
 }
@@ -273,8 +261,7 @@ void return_from_trap(Vcpu& vcpu) noexcept {
 
 /// IRETQ refused what the guest asked for: failsafe callback, or #GP without one [D.4, D.6].
 void deliver_iret_fault(Vcpu& vcpu) noexcept {
-    if (vcpu.arch.failsafe.address != 0)
-        return bounce_failsafe(vcpu);
+    if (vcpu.arch.failsafe.address != 0) return bounce_failsafe(vcpu);
     // The refused context is not one to return to: it is described from kernel mode, with flat
     // selectors.
     GuestRegs& regs = vcpu.arch.regs;
