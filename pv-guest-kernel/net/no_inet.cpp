@@ -10,6 +10,9 @@ Result<Socket*> make_inet_socket(int, int) noexcept {
 Result<Socket*> make_packet_socket(int, int) noexcept {
     return Errno::afnosupport;
 }
+Result<Socket*> make_netlink_socket(int, int) noexcept {
+    return Errno::afnosupport;
+}
 Result<std::int64_t> interface_ioctl(std::uint32_t, std::uint64_t) noexcept {
     return Errno::notty;
 }
