@@ -11,19 +11,13 @@
 namespace cero::core {
 
 void run_softirqs(std::uint32_t bits) noexcept {
-    if ((bits & bit(arch::Softirq::timer)) != 0)
-        run_due_timers();
-    if ((bits & bit(arch::Softirq::console)) != 0)
-        event::raise_host_virq(CERO_VIRQ_CONSOLE);
+    if ((bits & bit(arch::Softirq::timer)) != 0) run_due_timers();
+    if ((bits & bit(arch::Softirq::console)) != 0) event::raise_host_virq(CERO_VIRQ_CONSOLE);
 }
 
-void schedule() noexcept {
-    sched::schedule();
-}
+void schedule() noexcept { sched::schedule(); }
 
-bool idle_work() noexcept {
-    return allocator_scrub_some();
-}
+bool idle_work() noexcept { return allocator_scrub_some(); }
 
 bool may_use_ports(const Vcpu& vcpu, std::uint16_t port, unsigned bytes) noexcept {
     return vcpu.domain->rights.io_ports.contains(port, port + std::uint64_t{bytes} - 1);

@@ -50,13 +50,11 @@ public:
     Spinlock& operator=(const Spinlock&) = delete;
 
     void lock() noexcept {
-        while (word_.exchange(1, Order::acquire) != 0)
-            [[unlikely]] wait();
+        while (word_.exchange(1, Order::acquire) != 0) [[unlikely]] wait();
         note_lock_taken(Rank);
     }
     [[nodiscard]] bool try_lock() noexcept {
-        if (word_.exchange(1, Order::acquire) != 0)
-            return false;
+        if (word_.exchange(1, Order::acquire) != 0) return false;
         note_lock_taken(Rank);
         return true;
     }

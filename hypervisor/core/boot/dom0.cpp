@@ -34,8 +34,7 @@ Errno refuse(const char* object, const char* problem) {
 std::uint64_t wanted_frames() {
     const std::uint64_t free = allocator_free_frames();
     if (const auto option = arch::boot_option("dom0_mem")) {
-        if (const auto bytes = parse_size(*option))
-            return *bytes >> page_shift;
+        if (const auto bytes = parse_size(*option)) return *bytes >> page_shift;
         log(Level::warning, "option dom0_mem=%.*s is not a size like 512M: ignored",
             static_cast<int>(option->size()), option->data());
     }
@@ -61,8 +60,7 @@ Status grant_machine(Domain& domain) {
     constexpr struct {
         std::uint16_t first, last;
     } own[] = {{0x20, 0x21}, {0x40, 0x43}, {0xa0, 0xa1}, {0x3f8, 0x3ff}};
-    for (const auto& range : own)
-        TRY(rights.io_ports.remove(range.first, range.last));
+    for (const auto& range : own) TRY(rights.io_ports.remove(range.first, range.last));
     TRY(rights.io_memory.add(0, (1ull << 40) - 1));
     return rights.pirqs.add(0, 255);
 }
@@ -78,8 +76,7 @@ struct Parts {
 
 /// The ramdisk's whole pages become the domain's where they are; its last, partial page is copied.
 Status take_ramdisk(Domain& domain, DomainMemory& memory, const Parts& parts) {
-    if (parts.ramdisk_module == nullptr)
-        return {};
+    if (parts.ramdisk_module == nullptr) return {};
     const std::uint64_t base = parts.ramdisk_module->base;
     const std::uint64_t size = parts.ramdisk.size();
     const std::uint64_t whole = (base & (page_size - 1)) == 0 ? size >> page_shift : 0;
@@ -165,8 +162,7 @@ void write_start_info(const Domain& domain, const DomainMemory& memory, const Pa
     if (parts.ramdisk_module != nullptr) {
         info.mod_len = parts.ramdisk.size();
         info.mod_start = layout.ramdisk_mapped ? address(layout.ramdisk) : layout.ramdisk;
-        if (!layout.ramdisk_mapped)
-            info.flags |= CERO_SIF_MOD_START_PFN;
+        if (!layout.ramdisk_mapped) info.flags |= CERO_SIF_MOD_START_PFN;
     }
     const char* line = parts.kernel_module->command_line;
     for (unsigned n = 0; line != nullptr && line[n] != '\0' && n + 1 < sizeof info.cmd_line; ++n)
@@ -180,8 +176,7 @@ Status load_tables(Domain& domain, MachineFrame root) {
     Errno error = Errno::restart;
     while (error == Errno::restart)
         error = set_vcpu_roots(current, vcpu, root, invalid_frame).error();
-    if (error != Errno::ok)
-        return error;
+    if (error != Errno::ok) return error;
     PageContext context{current, domain, domain.slot};
     TRY(page_type_get(context, root, FrameType::l4));
     frame_word(root).fetch_or(FrameWord::pinned, Order::acq_rel);
@@ -192,8 +187,7 @@ Status load_tables(Domain& domain, MachineFrame root) {
 void free_module(const arch::BootModule& module) {
     const std::uint64_t first = (module.base + page_size - 1) >> page_shift;
     const std::uint64_t end = (module.base + module.size) >> page_shift;
-    if (end > first)
-        allocator_add(MachineFrame{first}, end - first);
+    if (end > first) allocator_add(MachineFrame{first}, end - first);
 }
 
 Status build(Domain& domain, const Parts& parts) {
@@ -230,8 +224,7 @@ Status find_parts(Parts& parts) {
     }
     const char* problem = nullptr;
     const std::optional<PvImage> image = parse_pv_image(parts.kernel, problem);
-    if (!image)
-        return refuse("the kernel (first module)", problem);
+    if (!image) return refuse("the kernel (first module)", problem);
     parts.image = *image;
     const std::uint64_t frames = wanted_frames();
     if (frames > allocator_free_frames()) {

@@ -12,8 +12,7 @@ Status DomainMemory::init() {
 }
 
 DomainMemory::~DomainMemory() {
-    if (runs_ != nullptr)
-        free_hypervisor_frames(arch::frame_of(runs_), order);
+    if (runs_ != nullptr) free_hypervisor_frames(arch::frame_of(runs_), order);
 }
 
 Status DomainMemory::append(MachineFrame first, std::uint64_t count) {
@@ -21,8 +20,7 @@ Status DomainMemory::append(MachineFrame first, std::uint64_t count) {
     if (last != nullptr && last->machine + last->count == first) {
         last->count += count;
     } else {
-        if (count_ == capacity)
-            return Errno::nomem;
+        if (count_ == capacity) return Errno::nomem;
         runs_[count_++] = {frames_, first, count};
     }
     frames_ += count;
@@ -32,12 +30,10 @@ Status DomainMemory::append(MachineFrame first, std::uint64_t count) {
 Status DomainMemory::grow(std::uint64_t count) {
     unsigned block = max_order;
     while (count != 0) {
-        while ((1ull << block) > count)
-            --block;
+        while ((1ull << block) > count) --block;
         auto first = allocate_frames(domain_, block, {.address_bits = 0, .zero = false});
         if (!first) {
-            if (block == 0)
-                return Errno::nomem;
+            if (block == 0) return Errno::nomem;
             --block;
             continue;
         }

@@ -35,10 +35,8 @@ Result<GuestLayout> lay_out(const PvImage& image, std::uint64_t frames,
         next += count;
         return at;
     };
-    if (layout.ramdisk_mapped)
-        layout.ramdisk = place(layout.ramdisk_frames);
-    if (!image.init_p2m)
-        layout.p2m = place(layout.p2m_frames);
+    if (layout.ramdisk_mapped) layout.ramdisk = place(layout.ramdisk_frames);
+    if (!image.init_p2m) layout.p2m = place(layout.p2m_frames);
     layout.start_info = place(1);
     // The tables map themselves: their number grows until it suffices.
     layout.tables = next;
@@ -46,8 +44,7 @@ Result<GuestLayout> lay_out(const PvImage& image, std::uint64_t frames,
         const std::uint64_t end = layout.tables + layout.table_frames + 1 + slack;
         layout.mapped = (end + mapping_unit - 1) / mapping_unit * mapping_unit;
         const std::uint64_t wanted = 1 + tables_for(image.virt_base, layout.mapped);
-        if (wanted == layout.table_frames)
-            break;
+        if (wanted == layout.table_frames) break;
         layout.table_frames = wanted;
     }
     layout.stack = layout.tables + layout.table_frames;
@@ -60,8 +57,7 @@ Result<GuestLayout> lay_out(const PvImage& image, std::uint64_t frames,
     }
     layout.needed = next;
     constexpr std::uint64_t one_gib = 1ull << (30 - page_shift);
-    if (layout.needed > frames || layout.mapped > one_gib)
-        return Errno::nomem;
+    if (layout.needed > frames || layout.mapped > one_gib) return Errno::nomem;
     return layout;
 }
 

@@ -20,17 +20,14 @@ constexpr unsigned number_at = 4;
 } // namespace
 
 void fill_hypercall_page(unsigned char* page) noexcept {
-    for (unsigned n = 0; n < CERO_PAGE_SIZE; ++n)
-        page[n] = breakpoint;
+    for (unsigned n = 0; n < CERO_PAGE_SIZE; ++n) page[n] = breakpoint;
     for (unsigned number = 0; number < CERO_PAGE_SIZE / stub_size; ++number) {
         unsigned char* stub = page + number * stub_size;
         if (number == CERO_HYPERCALL_iret) {
-            for (unsigned n = 0; n < sizeof iret_stub; ++n)
-                stub[n] = iret_stub[n];
+            for (unsigned n = 0; n < sizeof iret_stub; ++n) stub[n] = iret_stub[n];
             continue;
         }
-        for (unsigned n = 0; n < sizeof call_stub; ++n)
-            stub[n] = call_stub[n];
+        for (unsigned n = 0; n < sizeof call_stub; ++n) stub[n] = call_stub[n];
         stub[number_at] = static_cast<unsigned char>(number);
     }
 }

@@ -40,8 +40,7 @@ void InitialTables::map(GuestVirt address, std::uint64_t frame, std::uint64_t co
         now = now < run ? now : run;
         now = now < count ? now : count;
         std::uint64_t entry = first << page_shift | leaf_flags | Pte::write;
-        for (std::uint64_t n = 0; n < now; ++n, entry += page_size)
-            table[index + n] = entry;
+        for (std::uint64_t n = 0; n < now; ++n, entry += page_size) table[index + n] = entry;
         for (std::uint64_t n = 0; n < now; ++n)
             if (frame + n >= read_only && frame + n < read_only_end)
                 table[index + n] &= ~Pte::write;

@@ -10,29 +10,18 @@ std::optional<std::uint64_t> parse_size(std::string_view text) noexcept {
         if (__builtin_mul_overflow(value, 10, &value) ||
             __builtin_add_overflow(value, static_cast<std::uint64_t>(text[at] - '0'), &value))
             return {};
-    if (at == 0)
-        return {};
+    if (at == 0) return {};
     unsigned shift = 0;
     if (at < text.size() && text[at] != ',') {
         switch (text[at++] | 0x20) {
-        case 'k':
-            shift = 10;
-            break;
-        case 'm':
-            shift = 20;
-            break;
-        case 'g':
-            shift = 30;
-            break;
-        case 't':
-            shift = 40;
-            break;
-        default:
-            return {};
+        case 'k': shift = 10; break;
+        case 'm': shift = 20; break;
+        case 'g': shift = 30; break;
+        case 't': shift = 40; break;
+        default: return {};
         }
     }
-    if ((at < text.size() && text[at] != ',') || value << shift >> shift != value)
-        return {};
+    if ((at < text.size() && text[at] != ',') || value << shift >> shift != value) return {};
     return value << shift;
 }
 

@@ -37,24 +37,21 @@ constexpr std::uint32_t segment_note = 4;
 /// Copies a structure out of the file; false when it does not lie inside.
 template <typename T>
 bool fetch(Bytes file, std::uint64_t offset, T& out) noexcept {
-    if (offset > file.size() || file.size() - offset < sizeof(T))
-        return false;
+    if (offset > file.size() || file.size() - offset < sizeof(T)) return false;
     __builtin_memcpy(&out, file.data() + offset, sizeof(T));
     return true;
 }
 
 /// A part of the file, empty when it does not lie inside.
 Bytes part(Bytes file, std::uint64_t offset, std::uint64_t size) noexcept {
-    if (offset > file.size() || file.size() - offset < size)
-        return {};
+    if (offset > file.size() || file.size() - offset < size) return {};
     return file.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(size));
 }
 
 bool equals(Bytes text, const char* wanted) noexcept {
     std::size_t n = 0;
     for (; n < text.size() && text[n] != std::byte{0}; ++n)
-        if (wanted[n] == '\0' || static_cast<char>(text[n]) != wanted[n])
-            return false;
+        if (wanted[n] == '\0' || static_cast<char>(text[n]) != wanted[n]) return false;
     return wanted[n] == '\0';
 }
 
@@ -77,32 +74,15 @@ std::uint64_t number(Bytes descriptor) noexcept {
 void take_note(Notes& notes, std::uint32_t type, Bytes descriptor) noexcept {
     notes.any = true;
     switch (type) {
-    case CERO_ELFNOTE_ENTRY:
-        notes.entry = number(descriptor);
-        break;
-    case CERO_ELFNOTE_HYPERCALL_PAGE:
-        notes.hypercall_page = number(descriptor);
-        break;
-    case CERO_ELFNOTE_VIRT_BASE:
-        notes.virt_base = number(descriptor);
-        break;
-    case CERO_ELFNOTE_PADDR_OFFSET:
-        notes.paddr_offset = number(descriptor);
-        break;
-    case CERO_ELFNOTE_INIT_P2M:
-        notes.init_p2m = number(descriptor);
-        break;
-    case CERO_ELFNOTE_MOD_START_PFN:
-        notes.mod_start_pfn = number(descriptor);
-        break;
-    case CERO_ELFNOTE_XEN_VERSION:
-        notes.wrong_version = !equals(descriptor, "xen-3.0");
-        break;
-    case CERO_ELFNOTE_LOADER:
-        notes.wrong_loader = !equals(descriptor, "generic");
-        break;
-    default:
-        break;
+    case CERO_ELFNOTE_ENTRY: notes.entry = number(descriptor); break;
+    case CERO_ELFNOTE_HYPERCALL_PAGE: notes.hypercall_page = number(descriptor); break;
+    case CERO_ELFNOTE_VIRT_BASE: notes.virt_base = number(descriptor); break;
+    case CERO_ELFNOTE_PADDR_OFFSET: notes.paddr_offset = number(descriptor); break;
+    case CERO_ELFNOTE_INIT_P2M: notes.init_p2m = number(descriptor); break;
+    case CERO_ELFNOTE_MOD_START_PFN: notes.mod_start_pfn = number(descriptor); break;
+    case CERO_ELFNOTE_XEN_VERSION: notes.wrong_version = !equals(descriptor, "xen-3.0"); break;
+    case CERO_ELFNOTE_LOADER: notes.wrong_loader = !equals(descriptor, "generic"); break;
+    default: break;
     }
 }
 
@@ -118,10 +98,8 @@ void read_notes(Bytes segment, Notes& notes) noexcept {
         const std::uint64_t descriptor_at = name_at + aligned4(header.name_size);
         const Bytes name = part(segment, name_at, header.name_size);
         const Bytes descriptor = part(segment, descriptor_at, header.descriptor_size);
-        if (name.size() != header.name_size || descriptor.size() != header.descriptor_size)
-            return;
-        if (header.name_size == 4 && equals(name, "Xen"))
-            take_note(notes, header.type, descriptor);
+        if (name.size() != header.name_size || descriptor.size() != header.descriptor_size) return;
+        if (header.name_size == 4 && equals(name, "Xen")) take_note(notes, header.type, descriptor);
         at = descriptor_at + aligned4(header.descriptor_size);
     }
 }
@@ -133,16 +111,13 @@ const char* recognise(Bytes file, ElfHeader& header) noexcept {
         return "is a compressed Linux image; give its vmlinux (an ELF file) instead";
     if (fetch(file, 0, word) && (word & 0xffff) == 0x8b1f)
         return "is compressed with gzip; give the uncompressed file";
-    if (!fetch(file, 0, header))
-        return "is too short for an ELF file";
+    if (!fetch(file, 0, header)) return "is too short for an ELF file";
     for (unsigned n = 0; n < sizeof elf64_little_endian; ++n)
-        if (header.ident[n] != elf64_little_endian[n])
-            return "is not a 64-bit ELF file";
+        if (header.ident[n] != elf64_little_endian[n]) return "is not a 64-bit ELF file";
     if (header.machine != machine_x86_64 ||
         (header.type != type_executable && header.type != type_shared))
         return "is not an executable for x86-64";
-    if (header.program_header_size != sizeof(ProgramHeader))
-        return "has malformed program headers";
+    if (header.program_header_size != sizeof(ProgramHeader)) return "has malformed program headers";
     return nullptr;
 }
 
@@ -154,10 +129,8 @@ bool is_canonical(std::uint64_t address) noexcept {
 const char* add_segment(Bytes file, const ProgramHeader& header, std::uint64_t offset,
                         PvImage& image) noexcept {
     constexpr std::uint64_t largest = 1ull << 30; // the initial mapping stays below 1 GiB
-    if (header.memory_size == 0)
-        return nullptr;
-    if (image.segment_count == PvImage::max_segments)
-        return "has too many segments";
+    if (header.memory_size == 0) return nullptr;
+    if (image.segment_count == PvImage::max_segments) return "has too many segments";
     if (header.file_size > header.memory_size ||
         part(file, header.offset, header.file_size).size() != header.file_size)
         return "is truncated or has a segment outside the file";
@@ -167,8 +140,7 @@ const char* add_segment(Bytes file, const ProgramHeader& header, std::uint64_t o
         return "has a segment outside its first GiB";
     image.segments[image.segment_count++] = {header.offset, header.file_size, address,
                                              header.memory_size};
-    if (address + header.memory_size > image.end)
-        image.end = address + header.memory_size;
+    if (address + header.memory_size > image.end) image.end = address + header.memory_size;
     return nullptr;
 }
 
@@ -176,14 +148,11 @@ const char* check(const PvImage& image, const Notes& notes) noexcept {
     const auto inside = [&](std::uint64_t address) {
         return address >= image.virt_base && address < image.end;
     };
-    if (image.segment_count == 0)
-        return "has nothing to load";
+    if (image.segment_count == 0) return "has nothing to load";
     if ((image.virt_base & (page_size - 1)) != 0 || !is_canonical(image.virt_base))
         return "has a malformed VIRT_BASE note";
-    if (notes.paddr_offset && !notes.virt_base)
-        return "has a PADDR_OFFSET note without VIRT_BASE";
-    if (!inside(image.entry))
-        return "has its entry point outside its segments";
+    if (notes.paddr_offset && !notes.virt_base) return "has a PADDR_OFFSET note without VIRT_BASE";
+    if (!inside(image.entry)) return "has its entry point outside its segments";
     if (image.hypercall_page &&
         ((*image.hypercall_page & (page_size - 1)) != 0 || !inside(*image.hypercall_page)))
         return "has a malformed HYPERCALL_PAGE note";
@@ -202,8 +171,7 @@ const char* check(const PvImage& image, const Notes& notes) noexcept {
 
 std::optional<PvImage> parse_pv_image(Bytes file, const char*& problem) noexcept {
     ElfHeader header;
-    if ((problem = recognise(file, header)) != nullptr)
-        return {};
+    if ((problem = recognise(file, header)) != nullptr) return {};
     Notes notes;
     ProgramHeader segment;
     const auto program_header = [&](unsigned n) {
@@ -212,17 +180,14 @@ std::optional<PvImage> parse_pv_image(Bytes file, const char*& problem) noexcept
     };
     problem = "is truncated";
     for (unsigned n = 0; n < header.program_header_count; ++n) {
-        if (!program_header(n))
-            return {};
+        if (!program_header(n)) return {};
         if (segment.type == segment_note)
             read_notes(part(file, segment.offset, segment.file_size), notes);
     }
     problem = "is not a PV kernel (it has no Xen ELF notes)";
-    if (!notes.any)
-        return {};
+    if (!notes.any) return {};
     problem = "is made for another version of the interface than xen-3.0";
-    if (notes.wrong_version || notes.wrong_loader)
-        return {};
+    if (notes.wrong_version || notes.wrong_loader) return {};
     PvImage image;
     image.virt_base = notes.virt_base.value_or(0);
     image.entry = notes.entry.value_or(header.entry);
@@ -230,14 +195,12 @@ std::optional<PvImage> parse_pv_image(Bytes file, const char*& problem) noexcept
     image.init_p2m = notes.init_p2m;
     image.ramdisk_by_frame = notes.mod_start_pfn.value_or(0) != 0;
     for (unsigned n = 0; n < header.program_header_count; ++n) {
-        if (!program_header(n) || segment.type != segment_load)
-            continue;
+        if (!program_header(n) || segment.type != segment_load) continue;
         if ((problem = add_segment(file, segment, notes.paddr_offset.value_or(0), image)) !=
             nullptr)
             return {};
     }
-    if ((problem = check(image, notes)) != nullptr)
-        return {};
+    if ((problem = check(image, notes)) != nullptr) return {};
     return image;
 }
 

@@ -29,16 +29,14 @@ alignas(page_size) cero_shared_info no_shared_info;
 
 constexpr unsigned order_of(std::size_t bytes) noexcept {
     unsigned order = 0;
-    while ((page_size << order) < bytes)
-        ++order;
+    while ((page_size << order) < bytes) ++order;
     return order;
 }
 
 Status furnish(Domain& domain) {
     domain.shared_info_frame = TRY(share_frame_with(domain));
     domain.shared_info = arch::frame_ptr<cero_shared_info>(domain.shared_info_frame);
-    for (cero_vcpu_info& info : domain.shared_info->vcpu_info)
-        info.evtchn_upcall_mask = 1;
+    for (cero_vcpu_info& info : domain.shared_info->vcpu_info) info.evtchn_upcall_mask = 1;
     publish_wall_clock(domain);
     return GrantTable::create(domain);
 }
@@ -47,8 +45,7 @@ void unfurnish(Domain& domain) {
     const MachineFrame frame = domain.shared_info_frame;
     domain.shared_info = &no_shared_info;
     domain.shared_info_frame = invalid_frame;
-    if (frame != invalid_frame)
-        unshare_frame(frame);
+    if (frame != invalid_frame) unshare_frame(frame);
 }
 
 [[noreturn]] void end_machine(std::uint32_t reason) {
@@ -79,8 +76,7 @@ void free_object(void* object, std::size_t bytes) {
 }
 
 Result<Domain*> create_domain(DomainId id, const DomainSettings& settings) {
-    if (settings.vcpus == 0 || settings.vcpus > max_vcpus)
-        return Errno::inval;
+    if (settings.vcpus == 0 || settings.vcpus > max_vcpus) return Errno::inval;
     static_assert(sizeof(Domain) <= page_size);
     auto* domain = ::new (TRY(allocate_object(sizeof(Domain)))) Domain;
     domain->id = id;
@@ -106,8 +102,7 @@ Result<Domain*> create_domain(DomainId id, const DomainSettings& settings) {
 
 void free_domain(Domain& domain) {
     for (Vcpu*& vcpu : domain.vcpus) {
-        if (vcpu != nullptr)
-            free_object(vcpu, sizeof(Vcpu));
+        if (vcpu != nullptr) free_object(vcpu, sizeof(Vcpu));
         vcpu = nullptr;
     }
     event::destroy(domain);
@@ -141,12 +136,10 @@ Status teardown_step(Vcpu& current, Domain& domain) {
             stop_timer_and_wait(vcpu.poll_timer);
             sched::remove(vcpu);
         });
-        for (Timer& watchdog : domain.watchdogs)
-            stop_timer_and_wait(watchdog);
+        for (Timer& watchdog : domain.watchdogs) stop_timer_and_wait(watchdog);
         unfurnish(domain);
         return {};
-    case TeardownStep::done:
-        break;
+    case TeardownStep::done: break;
     }
     return {};
 }
@@ -154,10 +147,8 @@ Status teardown_step(Vcpu& current, Domain& domain) {
 } // namespace
 
 Status destroy_domain(Vcpu& current, Domain& domain) {
-    if (domain.is_control || &domain == current.domain)
-        return Errno::inval;
-    if (domain.life.load(Order::relaxed) == DomainLife::dead)
-        return Errno::srch;
+    if (domain.is_control || &domain == current.domain) return Errno::inval;
+    if (domain.life.load(Order::relaxed) == DomainLife::dead) return Errno::srch;
     while (domain.teardown != TeardownStep::done) {
         TRY(teardown_step(current, domain));
         domain.teardown = static_cast<TeardownStep>(static_cast<std::uint8_t>(domain.teardown) + 1);
@@ -171,12 +162,10 @@ Status destroy_domain(Vcpu& current, Domain& domain) {
 }
 
 void Domain::shut_down(std::uint32_t reason) {
-    if (is_control)
-        end_machine(reason);
+    if (is_control) end_machine(reason);
     {
         LockGuard guard{lock};
-        if (shutting_down.load(Order::relaxed))
-            return;
+        if (shutting_down.load(Order::relaxed)) return;
         shutdown_code = reason;
         shutting_down.store(true, Order::seq_cst);
     }
@@ -185,8 +174,7 @@ void Domain::shut_down(std::uint32_t reason) {
 }
 
 void Domain::crash(const char* format, ...) {
-    if (shutting_down.load(Order::relaxed))
-        return;
+    if (shutting_down.load(Order::relaxed)) return;
     char reason[160];
     va_list args;
     va_start(args, format);

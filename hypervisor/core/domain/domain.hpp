@@ -79,8 +79,7 @@ struct Domain {
     template <typename Visit>
     void for_each_vcpu(Visit&& visit) {
         for (std::uint32_t n = 0; n < vcpu_limit; ++n)
-            if (vcpus[n] != nullptr)
-                visit(*vcpus[n]);
+            if (vcpus[n] != nullptr) visit(*vcpus[n]);
     }
     [[nodiscard]] CpuMask dirty_mask() const noexcept {
         return CpuMask{dirty_cpus.load(Order::seq_cst)};
@@ -109,8 +108,7 @@ public:
     }
     DomainRef(const DomainRef&) = delete;
     ~DomainRef() {
-        if (domain_ != nullptr)
-            release(*domain_);
+        if (domain_ != nullptr) release(*domain_);
     }
     explicit operator bool() const noexcept { return domain_ != nullptr; }
     Domain& operator*() const noexcept { return *domain_; }
@@ -140,8 +138,7 @@ void for_each_domain(Visit&& visit) {
     std::uint16_t id = 0;
     while (true) {
         const DomainRef domain = next_domain(DomainId{id});
-        if (!domain)
-            return;
+        if (!domain) return;
         visit(*domain);
         id = static_cast<std::uint16_t>(domain->id.raw() + 1);
     }

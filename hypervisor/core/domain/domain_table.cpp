@@ -23,8 +23,7 @@ unsigned probe(DomainId id, unsigned n) noexcept {
 DomainRef try_reference(Domain* domain) noexcept {
     std::uint32_t refs = domain->refs.load(Order::relaxed);
     while (refs != 0)
-        if (domain->refs.compare_exchange(refs, refs + 1, Order::acquire))
-            return DomainRef{domain};
+        if (domain->refs.compare_exchange(refs, refs + 1, Order::acquire)) return DomainRef{domain};
     return {};
 }
 
@@ -67,9 +66,7 @@ Domain* domain_in_slot(DomainSlot slot) noexcept {
     return __atomic_load_n(&table[slot.raw() % max_domain_slots], __ATOMIC_ACQUIRE);
 }
 
-Domain* control_domain() noexcept {
-    return first_domain;
-}
+Domain* control_domain() noexcept { return first_domain; }
 
 Result<DomainId> free_domain_id() {
     LockGuard guard{table_lock};
@@ -87,16 +84,13 @@ Result<DomainId> free_domain_id() {
 
 Status enter_table(Domain& domain) {
     LockGuard guard{table_lock};
-    if (look_up(domain.id) != nullptr)
-        return Errno::exist;
+    if (look_up(domain.id) != nullptr) return Errno::exist;
     for (unsigned n = 0; n < slot_count; ++n) {
         const unsigned slot = probe(domain.id, n);
-        if (table[slot] != nullptr)
-            continue;
+        if (table[slot] != nullptr) continue;
         domain.slot = DomainSlot{static_cast<std::uint16_t>(slot)};
         __atomic_store_n(&table[slot], &domain, __ATOMIC_RELEASE);
-        if (domain.is_control)
-            first_domain = &domain;
+        if (domain.is_control) first_domain = &domain;
         return {};
     }
     return Errno::nospc;
@@ -105,13 +99,11 @@ Status enter_table(Domain& domain) {
 void leave_table(Domain& domain) {
     LockGuard guard{table_lock};
     table[domain.slot.raw()] = nullptr;
-    if (first_domain == &domain)
-        first_domain = nullptr;
+    if (first_domain == &domain) first_domain = nullptr;
 }
 
 void DomainRef::release(Domain& domain) noexcept {
-    if (domain.refs.fetch_sub(1, Order::acq_rel) != 1)
-        return;
+    if (domain.refs.fetch_sub(1, Order::acq_rel) != 1) return;
     leave_table(domain);
     free_domain(domain);
 }

@@ -14,8 +14,7 @@ namespace {
 /// A device interrupt; the cookie names the domain and its pirq.
 void on_interrupt(std::uint32_t cookie) {
     Domain* domain = domain_in_slot(DomainSlot{static_cast<std::uint16_t>(cookie >> 16)});
-    if (domain != nullptr)
-        event::raise_pirq(*domain, Pirq{cookie & 0xffff});
+    if (domain != nullptr) event::raise_pirq(*domain, Pirq{cookie & 0xffff});
 }
 
 } // namespace
@@ -24,9 +23,7 @@ std::uint32_t cookie_of(const Domain& domain, Pirq number) noexcept {
     return (std::uint32_t{domain.slot.raw()} << 16) | number.raw();
 }
 
-arch::IrqHandler handler() noexcept {
-    return &on_interrupt;
-}
+arch::IrqHandler handler() noexcept { return &on_interrupt; }
 
 Result<PirqTable*> table_of(Domain& domain) {
     if (domain.pirqs == nullptr) {
@@ -45,26 +42,21 @@ Status route_pin(Domain& domain, PirqTable& table, Pirq number, arch::Trigger tr
     PirqEntry& entry = *table.find(number);
     auto irq =
         arch::route_gsi(number.raw(), trigger, polarity, &on_interrupt, cookie_of(domain, number));
-    if (!irq)
-        return irq.error();
+    if (!irq) return irq.error();
     entry.irq = *irq;
     entry.routed = true;
-    if (entry.port.load(Order::relaxed) != 0)
-        arch::irq_unmask(entry.irq);
+    if (entry.port.load(Order::relaxed) != 0) arch::irq_unmask(entry.irq);
     return {};
 }
 
 Status bind(Domain& domain, Pirq number, EventPort port, CpuId cpu) {
     PirqTable& table = *TRY(table_of(domain));
     PirqEntry* entry = table.find(number);
-    if (entry == nullptr)
-        return Errno::inval;
+    if (entry == nullptr) return Errno::inval;
     LockGuard guard{table.lock};
-    if (entry->port.load(Order::relaxed) != 0)
-        return Errno::exist;
+    if (entry->port.load(Order::relaxed) != 0) return Errno::exist;
     if (!entry->routed) {
-        if (number.raw() >= arch::gsi_count())
-            return Errno::inval;
+        if (number.raw() >= arch::gsi_count()) return Errno::inval;
         const bool isa = number.raw() < 16;
         TRY(route_pin(domain, table, number, isa ? arch::Trigger::edge : arch::Trigger::level,
                       isa ? arch::Polarity::high : arch::Polarity::low));
@@ -79,21 +71,17 @@ Status bind(Domain& domain, Pirq number, EventPort port, CpuId cpu) {
 void unbind(Domain& domain, Pirq number) {
     PirqTable* table = domain.pirqs;
     PirqEntry* entry = table == nullptr ? nullptr : table->find(number);
-    if (entry == nullptr)
-        return;
+    if (entry == nullptr) return;
     LockGuard guard{table->lock};
-    if (entry->routed)
-        arch::irq_mask(entry->irq);
+    if (entry->routed) arch::irq_mask(entry->irq);
     entry->port.store(0, Order::release);
 }
 
 void release_all(Domain& domain) {
     PirqTable* table = domain.pirqs;
-    if (table == nullptr)
-        return;
+    if (table == nullptr) return;
     for (PirqEntry& entry : table->entries)
-        if (entry.routed)
-            arch::release_irq(entry.irq);
+        if (entry.routed) arch::release_irq(entry.irq);
     domain.pirqs = nullptr;
     free_hypervisor_frame(arch::frame_of(table));
 }

@@ -32,17 +32,14 @@ void on_periodic(Timer& timer) {
     Vcpu& vcpu = *static_cast<Vcpu*>(timer.owner);
     event::raise_virq(vcpu, CERO_VIRQ_TIMER);
     const std::uint64_t period = __atomic_load_n(&vcpu.period_ns, __ATOMIC_RELAXED);
-    if (period == 0)
-        return;
+    if (period == 0) return;
     // Missed periods are not made up for.
     const std::uint64_t now = arch::system_time().raw();
     const std::uint64_t next = timer.deadline().raw() + period;
     set_timer(timer, Nanoseconds{next > now ? next : now + period});
 }
 
-void on_poll_timeout(Timer& timer) {
-    sched::unblock(*static_cast<Vcpu*>(timer.owner));
-}
+void on_poll_timeout(Timer& timer) { sched::unblock(*static_cast<Vcpu*>(timer.owner)); }
 
 Status create_vcpu(Domain& domain, std::uint32_t id) {
     auto* vcpu = ::new (TRY(allocate_object(sizeof(Vcpu)))) Vcpu;
@@ -54,8 +51,7 @@ Status create_vcpu(Domain& domain, std::uint32_t id) {
     arch::vcpu_init(*vcpu);
     vcpu->arch.info =
         id < CERO_LEGACY_MAX_VCPUS ? &domain.shared_info->vcpu_info[id] : &no_vcpu_info;
-    if (id < CERO_LEGACY_MAX_VCPUS)
-        publish_time(*vcpu);
+    if (id < CERO_LEGACY_MAX_VCPUS) publish_time(*vcpu);
     sched::insert(*vcpu);
     __atomic_store_n(&domain.vcpus[id], vcpu, __ATOMIC_RELEASE);
     return {};
@@ -65,8 +61,7 @@ Status create_vcpu(Domain& domain, std::uint32_t id) {
 
 Status create_vcpus(Domain& domain) {
     for (std::uint32_t id = 0; id < domain.vcpu_limit; ++id)
-        if (domain.vcpus[id] == nullptr)
-            TRY(create_vcpu(domain, id));
+        if (domain.vcpus[id] == nullptr) TRY(create_vcpu(domain, id));
     return {};
 }
 
@@ -87,8 +82,7 @@ void start_cpu() noexcept {
     idle_domain.id = domid_idle;
     idle_domain.slot = slot_hypervisor;
     auto idle = create_idle_vcpu(CpuId{area.id});
-    if (!idle)
-        arch::panic("no memory for the idle vCPU of CPU %u", area.id);
+    if (!idle) arch::panic("no memory for the idle vCPU of CPU %u", area.id);
     area.idle = area.current = *idle;
     sched::prepare_cpu(CpuId{area.id}, **idle);
 }
@@ -99,15 +93,13 @@ namespace {
 
 void drop_gdt(Vcpu& vcpu) {
     const std::uint32_t pages = (vcpu.arch.gdt_entries + 511) / 512;
-    for (std::uint32_t n = 0; n < pages; ++n)
-        put_descriptor_frame(vcpu.arch.gdt_frames[n]);
+    for (std::uint32_t n = 0; n < pages; ++n) put_descriptor_frame(vcpu.arch.gdt_frames[n]);
     vcpu.arch.gdt_entries = 0;
 }
 
 void drop_ldt(Vcpu& vcpu) {
     for (unsigned n = 0; n < arch::ldt_pages; ++n)
-        if ((vcpu.arch.ldt_mapped >> n & 1) != 0)
-            put_descriptor_frame(vcpu.arch.ldt_frames[n]);
+        if ((vcpu.arch.ldt_mapped >> n & 1) != 0) put_descriptor_frame(vcpu.arch.ldt_frames[n]);
     vcpu.arch.ldt_mapped = 0;
     vcpu.arch.ldt_entries = 0;
 }
@@ -115,14 +107,11 @@ void drop_ldt(Vcpu& vcpu) {
 /// References on the GDT pages of a context; those taken are dropped when one is refused.
 Status take_gdt(Domain& domain, const cero_vcpu_guest_context& context) {
     const std::uint64_t pages = (context.gdt_ents + 511) / 512;
-    if (pages > arch::gdt_guest_pages)
-        return Errno::inval;
+    if (pages > arch::gdt_guest_pages) return Errno::inval;
     for (std::uint64_t n = 0; n < pages; ++n) {
         const Status taken = get_descriptor_frame(domain, MachineFrame{context.gdt_frames[n]});
-        if (taken)
-            continue;
-        while (n-- > 0)
-            put_descriptor_frame(MachineFrame{context.gdt_frames[n]});
+        if (taken) continue;
+        while (n-- > 0) put_descriptor_frame(MachineFrame{context.gdt_frames[n]});
         return taken.error();
     }
     return {};

@@ -26,8 +26,7 @@ void wake_pollers(Domain& domain, std::uint32_t port) {
     for (; waiting != 0; waiting &= waiting - 1) {
         const unsigned id = static_cast<unsigned>(__builtin_ctzll(waiting));
         Vcpu& vcpu = *domain.vcpus[id];
-        if (vcpu.poll_port != 0 && vcpu.poll_port != port)
-            continue;
+        if (vcpu.poll_port != 0 && vcpu.poll_port != port) continue;
         if ((domain.polling_vcpus.fetch_and(~(1ull << id), Order::seq_cst) >> id & 1) != 0)
             sched::unblock(vcpu);
     }
@@ -40,8 +39,7 @@ DomainId virq_handler[CERO_NR_VIRQS];
 
 void mark_pending(Vcpu& vcpu) {
     cero_vcpu_info* info = __atomic_load_n(&vcpu.arch.info, __ATOMIC_ACQUIRE);
-    if (__atomic_exchange_n(&info->evtchn_upcall_pending, 1, __ATOMIC_SEQ_CST) != 0)
-        return;
+    if (__atomic_exchange_n(&info->evtchn_upcall_pending, 1, __ATOMIC_SEQ_CST) != 0) return;
     if (vcpu.is_blocked())
         sched::unblock(vcpu);
     else if (vcpu.is_running.load(Order::seq_cst) && &vcpu != &arch::current_vcpu())
@@ -51,12 +49,10 @@ void mark_pending(Vcpu& vcpu) {
 void signal(Domain& domain, std::uint32_t port, Vcpu& vcpu) {
     cero_shared_info& shared = *domain.shared_info;
     const unsigned word = port / 64;
-    if (test_and_set(shared.evtchn_pending[word], port % 64))
-        return;
+    if (test_and_set(shared.evtchn_pending[word], port % 64)) return;
     if (!test(shared.evtchn_mask[word], port % 64)) {
         cero_vcpu_info* info = __atomic_load_n(&vcpu.arch.info, __ATOMIC_ACQUIRE);
-        if (!test_and_set(info->evtchn_pending_sel, word))
-            mark_pending(vcpu);
+        if (!test_and_set(info->evtchn_pending_sel, word)) mark_pending(vcpu);
     }
     if (domain.polling_vcpus.load(Order::seq_cst) != 0) [[unlikely]]
         wake_pollers(domain, port);
@@ -66,12 +62,9 @@ void unmask(Domain& domain, std::uint32_t port, Vcpu& vcpu) {
     cero_shared_info& shared = *domain.shared_info;
     const unsigned word = port / 64;
     const std::uint64_t bit = 1ull << (port % 64);
-    if ((__atomic_fetch_and(&shared.evtchn_mask[word], ~bit, __ATOMIC_SEQ_CST) & bit) == 0)
-        return;
-    if (!test(shared.evtchn_pending[word], port % 64))
-        return;
-    if (!test_and_set(vcpu.arch.info->evtchn_pending_sel, word))
-        mark_pending(vcpu);
+    if ((__atomic_fetch_and(&shared.evtchn_mask[word], ~bit, __ATOMIC_SEQ_CST) & bit) == 0) return;
+    if (!test(shared.evtchn_pending[word], port % 64)) return;
+    if (!test_and_set(vcpu.arch.info->evtchn_pending_sel, word)) mark_pending(vcpu);
 }
 
 bool is_pending(const Domain& domain, std::uint32_t port) noexcept {
@@ -85,33 +78,27 @@ void clear_pending(Domain& domain, std::uint32_t port) noexcept {
 
 void raise_port(Domain& domain, std::uint32_t port) {
     const EventChannel* channel = domain.events.find(EventPort{port});
-    if (channel == nullptr)
-        return;
+    if (channel == nullptr) return;
     Vcpu* vcpu = domain.vcpu(__atomic_load_n(&channel->vcpu, __ATOMIC_RELAXED));
-    if (vcpu != nullptr)
-        signal(domain, port, *vcpu);
+    if (vcpu != nullptr) signal(domain, port, *vcpu);
 }
 
 int vcpu_virq_index(std::uint32_t virq) noexcept {
     for (unsigned n = 0; n < sizeof(vcpu_virqs) / sizeof(vcpu_virqs[0]); ++n)
-        if (vcpu_virqs[n] == virq)
-            return static_cast<int>(n);
+        if (vcpu_virqs[n] == virq) return static_cast<int>(n);
     return -1;
 }
 
 void raise_virq(Vcpu& vcpu, std::uint32_t virq) {
     const int index = vcpu_virq_index(virq);
-    if (index < 0)
-        return;
+    if (index < 0) return;
     const std::uint32_t port = __atomic_load_n(&vcpu.virq_port[index], __ATOMIC_ACQUIRE);
-    if (port != 0)
-        signal(*vcpu.domain, port, vcpu);
+    if (port != 0) signal(*vcpu.domain, port, vcpu);
 }
 
 void raise_global_virq(Domain& domain, std::uint32_t virq) {
     const std::uint32_t port = __atomic_load_n(&domain.global_virq_port[virq], __ATOMIC_ACQUIRE);
-    if (port != 0)
-        raise_port(domain, port);
+    if (port != 0) raise_port(domain, port);
 }
 
 void raise_host_virq(std::uint32_t virq) {
@@ -122,13 +109,11 @@ void raise_host_virq(std::uint32_t virq) {
             return;
         }
     }
-    if (Domain* control = control_domain(); control != nullptr)
-        raise_global_virq(*control, virq);
+    if (Domain* control = control_domain(); control != nullptr) raise_global_virq(*control, virq);
 }
 
 Status set_virq_handler(DomainId domain, std::uint32_t virq) {
-    if (virq >= CERO_NR_VIRQS || vcpu_virq_index(virq) >= 0)
-        return Errno::inval;
+    if (virq >= CERO_NR_VIRQS || vcpu_virq_index(virq) >= 0) return Errno::inval;
     virq_handler[virq] = domain;
     return {};
 }
@@ -137,16 +122,14 @@ bool raise_pirq(Domain& domain, Pirq number) {
     PirqTable* table = domain.pirqs;
     PirqEntry* entry = table == nullptr ? nullptr : table->find(number);
     const std::uint32_t port = entry == nullptr ? 0 : entry->port.load(Order::acquire);
-    if (port == 0)
-        return false;
+    if (port == 0) return false;
     raise_port(domain, port);
     return true;
 }
 
 void destroy(Domain& domain) {
     for (EventChannel*& page : domain.events.pages) {
-        if (page != nullptr)
-            free_hypervisor_frame(arch::frame_of(page));
+        if (page != nullptr) free_hypervisor_frame(arch::frame_of(page));
         page = nullptr;
     }
 }
@@ -156,8 +139,7 @@ void dump(Domain& domain) {
                                             "pirq",   "virq",     "ipi"};
     for (std::uint32_t port = 1; port < domain.events.limit; ++port) {
         const EventChannel* channel = domain.events.find(EventPort{port});
-        if (channel == nullptr || channel->state == ChannelState::closed)
-            continue;
+        if (channel == nullptr || channel->state == ChannelState::closed) continue;
         const bool interdomain = channel->state == ChannelState::interdomain;
         const unsigned peer =
             interdomain ? channel->remote->id.raw() : static_cast<unsigned>(channel->remote_id);

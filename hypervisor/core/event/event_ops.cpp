@@ -22,12 +22,10 @@ public:
     PairGuard(Domain& a, Domain& b) noexcept
         : first_{a.slot <= b.slot ? a : b}, second_{a.slot <= b.slot ? b : a} {
         first_.events.lock.lock();
-        if (&first_ != &second_)
-            second_.events.lock.lock();
+        if (&first_ != &second_) second_.events.lock.lock();
     }
     ~PairGuard() {
-        if (&first_ != &second_)
-            second_.events.lock.unlock();
+        if (&first_ != &second_) second_.events.lock.unlock();
         first_.events.lock.unlock();
     }
     PairGuard(const PairGuard&) = delete;
@@ -41,16 +39,14 @@ private:
 /// A free port with memory behind it. Table lock held. The channel stays closed until the caller
 /// sets its state.
 Result<std::uint32_t> free_port(Domain& domain) {
-    if (domain.is_dying())
-        return Errno::srch;
+    if (domain.is_dying()) return Errno::srch;
     EventTable& table = domain.events;
     for (std::uint32_t port = table.search_from; port < table.limit; ++port) {
         EventChannel*& page = table.pages[port / channels_per_page];
         if (page == nullptr) {
             const MachineFrame frame = TRY(allocate_hypervisor_frame());
             auto* channels = arch::frame_ptr<EventChannel>(frame);
-            for (unsigned n = 0; n < channels_per_page; ++n)
-                ::new (&channels[n]) EventChannel;
+            for (unsigned n = 0; n < channels_per_page; ++n) ::new (&channels[n]) EventChannel;
             page = channels;
         }
         if (page[port % channels_per_page].state == ChannelState::closed) {
@@ -83,19 +79,15 @@ void set_closed(Domain& domain, std::uint32_t port, EventChannel& channel) {
     channel.remote_id = 0;
     clear_pending(domain, port);
     --domain.events.in_use;
-    if (port < domain.events.search_from)
-        domain.events.search_from = port;
+    if (port < domain.events.search_from) domain.events.search_from = port;
 }
 
 /// The domain that an operation is about: the caller, or any other one for the control domain.
 Result<Domain*> subject(Vcpu& current, cero_domid id, DomainRef& ref) {
-    if (id == CERO_DOMID_SELF || DomainId{id} == current.domain->id)
-        return current.domain;
-    if (!current.domain->is_control)
-        return Errno::perm;
+    if (id == CERO_DOMID_SELF || DomainId{id} == current.domain->id) return current.domain;
+    if (!current.domain->is_control) return Errno::perm;
     ref = find_domain(DomainId{id});
-    if (!ref)
-        return Errno::srch;
+    if (!ref) return Errno::srch;
     return ref.get();
 }
 
@@ -116,8 +108,7 @@ Status bind_interdomain(Vcpu& current, GuestPtr<cero_evtchn_bind_interdomain> ar
     cero_evtchn_bind_interdomain op = TRY(argument.read());
     Domain& local = *current.domain;
     const DomainRef remote_ref = find_domain(DomainId{op.remote_dom});
-    if (!remote_ref)
-        return Errno::srch;
+    if (!remote_ref) return Errno::srch;
     Domain& remote = *remote_ref;
     {
         LockGuard binding{binding_lock};
@@ -143,18 +134,14 @@ Status bind_interdomain(Vcpu& current, GuestPtr<cero_evtchn_bind_interdomain> ar
 Status bind_virq(Vcpu& current, GuestPtr<cero_evtchn_bind_virq> argument) {
     cero_evtchn_bind_virq op = TRY(argument.read());
     Domain& domain = *current.domain;
-    if (op.virq >= CERO_NR_VIRQS)
-        return Errno::inval;
+    if (op.virq >= CERO_NR_VIRQS) return Errno::inval;
     const int index = vcpu_virq_index(op.virq);
-    if (index < 0 && op.vcpu != 0)
-        return Errno::inval;
+    if (index < 0 && op.vcpu != 0) return Errno::inval;
     Vcpu* vcpu = domain.vcpu(op.vcpu);
-    if (vcpu == nullptr)
-        return Errno::noent;
+    if (vcpu == nullptr) return Errno::noent;
     std::uint16_t& bound = index < 0 ? domain.global_virq_port[op.virq] : vcpu->virq_port[index];
     LockGuard guard{domain.events.lock};
-    if (bound != 0)
-        return Errno::exist;
+    if (bound != 0) return Errno::exist;
     op.port = TRY(free_port(domain));
     TRY(argument.write(op));
     open(domain, op.port, ChannelState::virq, op.vcpu, op.virq);
@@ -165,8 +152,7 @@ Status bind_virq(Vcpu& current, GuestPtr<cero_evtchn_bind_virq> argument) {
 Status bind_ipi(Vcpu& current, GuestPtr<cero_evtchn_bind_ipi> argument) {
     cero_evtchn_bind_ipi op = TRY(argument.read());
     Domain& domain = *current.domain;
-    if (domain.vcpu(op.vcpu) == nullptr)
-        return Errno::noent;
+    if (domain.vcpu(op.vcpu) == nullptr) return Errno::noent;
     LockGuard guard{domain.events.lock};
     op.port = TRY(free_port(domain));
     TRY(argument.write(op));
@@ -177,8 +163,7 @@ Status bind_ipi(Vcpu& current, GuestPtr<cero_evtchn_bind_ipi> argument) {
 Status bind_pirq(Vcpu& current, GuestPtr<cero_evtchn_bind_pirq> argument) {
     cero_evtchn_bind_pirq op = TRY(argument.read());
     Domain& domain = *current.domain;
-    if (!domain.rights.pirqs.contains(op.pirq, op.pirq))
-        return Errno::perm;
+    if (!domain.rights.pirqs.contains(op.pirq, op.pirq)) return Errno::perm;
     LockGuard guard{domain.events.lock};
     op.port = TRY(free_port(domain));
     TRY(pirq::bind(domain, Pirq{op.pirq}, EventPort{op.port}, domain.vcpus[0]->last_cpu()));
@@ -226,20 +211,15 @@ Status send(Vcpu& current, GuestPtr<cero_evtchn_send> argument) {
     Domain& domain = *current.domain;
     LockGuard guard{domain.events.lock};
     const EventChannel* channel = domain.events.find(EventPort{op.port});
-    if (channel == nullptr)
-        return Errno::inval;
+    if (channel == nullptr) return Errno::inval;
     switch (channel->state) {
-    case ChannelState::interdomain:
-        raise_port(*channel->remote, channel->number);
-        return {};
+    case ChannelState::interdomain: raise_port(*channel->remote, channel->number); return {};
     case ChannelState::ipi:
         if (Vcpu* vcpu = domain.vcpu(channel->vcpu); vcpu != nullptr)
             signal(domain, op.port, *vcpu);
         return {};
-    case ChannelState::unbound:
-        return {}; // the peer is not there yet: as if it had missed it
-    default:
-        return Errno::inval;
+    case ChannelState::unbound: return {}; // the peer is not there yet: as if it had missed it
+    default: return Errno::inval;
     }
 }
 
@@ -247,21 +227,17 @@ Status status(Vcpu& current, GuestPtr<cero_evtchn_status> argument) {
     cero_evtchn_status op = TRY(argument.read());
     DomainRef ref;
     Domain& domain = *TRY(subject(current, op.dom, ref));
-    if (op.port == 0 || op.port >= domain.events.limit)
-        return Errno::inval;
+    if (op.port == 0 || op.port >= domain.events.limit) return Errno::inval;
     {
         LockGuard guard{domain.events.lock};
         const EventChannel* channel = domain.events.find(EventPort{op.port});
         const EventChannel closed;
-        if (channel == nullptr)
-            channel = &closed;
+        if (channel == nullptr) channel = &closed;
         op.vcpu = channel->vcpu;
         op.u = {};
         switch (channel->state) {
         case ChannelState::closed:
-        case ChannelState::reserved:
-            op.status = CERO_EVTCHNSTAT_closed;
-            break;
+        case ChannelState::reserved: op.status = CERO_EVTCHNSTAT_closed; break;
         case ChannelState::unbound:
             op.status = CERO_EVTCHNSTAT_unbound;
             op.u.unbound.dom = static_cast<cero_domid>(channel->remote_id);
@@ -279,9 +255,7 @@ Status status(Vcpu& current, GuestPtr<cero_evtchn_status> argument) {
             op.status = CERO_EVTCHNSTAT_virq;
             op.u.virq = channel->number;
             break;
-        case ChannelState::ipi:
-            op.status = CERO_EVTCHNSTAT_ipi;
-            break;
+        case ChannelState::ipi: op.status = CERO_EVTCHNSTAT_ipi; break;
         }
     }
     return argument.write(op);
@@ -290,18 +264,15 @@ Status status(Vcpu& current, GuestPtr<cero_evtchn_status> argument) {
 Status bind_vcpu(Vcpu& current, GuestPtr<cero_evtchn_bind_vcpu> argument) {
     const cero_evtchn_bind_vcpu op = TRY(argument.read());
     Domain& domain = *current.domain;
-    if (domain.vcpu(op.vcpu) == nullptr)
-        return Errno::noent;
+    if (domain.vcpu(op.vcpu) == nullptr) return Errno::noent;
     LockGuard guard{domain.events.lock};
     EventChannel* channel = domain.events.find(EventPort{op.port});
-    if (channel == nullptr)
-        return Errno::inval;
+    if (channel == nullptr) return Errno::inval;
     const bool movable =
         channel->state == ChannelState::unbound || channel->state == ChannelState::interdomain ||
         channel->state == ChannelState::pirq ||
         (channel->state == ChannelState::virq && vcpu_virq_index(channel->number) < 0);
-    if (!movable)
-        return Errno::inval;
+    if (!movable) return Errno::inval;
     __atomic_store_n(&channel->vcpu, static_cast<std::uint16_t>(op.vcpu), __ATOMIC_RELAXED);
     return {};
 }
@@ -310,11 +281,9 @@ Status unmask_op(Vcpu& current, GuestPtr<cero_evtchn_unmask> argument) {
     const cero_evtchn_unmask op = TRY(argument.read());
     Domain& domain = *current.domain;
     const EventChannel* channel = domain.events.find(EventPort{op.port});
-    if (channel == nullptr)
-        return Errno::inval;
+    if (channel == nullptr) return Errno::inval;
     Vcpu* vcpu = domain.vcpu(__atomic_load_n(&channel->vcpu, __ATOMIC_RELAXED));
-    if (vcpu != nullptr)
-        unmask(domain, op.port, *vcpu);
+    if (vcpu != nullptr) unmask(domain, op.port, *vcpu);
     return {};
 }
 
@@ -330,15 +299,13 @@ Status reset(Vcpu& current, GuestPtr<cero_evtchn_reset> argument) {
 void close_port(Domain& domain, std::uint32_t port) {
     LockGuard binding{binding_lock};
     EventChannel* channel = domain.events.find(EventPort{port});
-    if (channel == nullptr)
-        return;
+    if (channel == nullptr) return;
     if (channel->state == ChannelState::interdomain) {
         close_interdomain(domain, port, *channel);
         return;
     }
     LockGuard guard{domain.events.lock};
-    if (channel->state == ChannelState::closed)
-        return;
+    if (channel->state == ChannelState::closed) return;
     if (channel->state == ChannelState::virq)
         unbind_virq(domain, *channel);
     else if (channel->state == ChannelState::pirq)
@@ -379,14 +346,11 @@ namespace {
         return bind_virq(current, GuestPtr<cero_evtchn_bind_virq>{argument});
     case CERO_EVTCHNOP_bind_pirq:
         return bind_pirq(current, GuestPtr<cero_evtchn_bind_pirq>{argument});
-    case CERO_EVTCHNOP_bind_ipi:
-        return bind_ipi(current, GuestPtr<cero_evtchn_bind_ipi>{argument});
+    case CERO_EVTCHNOP_bind_ipi: return bind_ipi(current, GuestPtr<cero_evtchn_bind_ipi>{argument});
     case CERO_EVTCHNOP_bind_vcpu:
         return bind_vcpu(current, GuestPtr<cero_evtchn_bind_vcpu>{argument});
-    case CERO_EVTCHNOP_close:
-        return close(current, GuestPtr<cero_evtchn_close>{argument});
-    case CERO_EVTCHNOP_status:
-        return status(current, GuestPtr<cero_evtchn_status>{argument});
+    case CERO_EVTCHNOP_close: return close(current, GuestPtr<cero_evtchn_close>{argument});
+    case CERO_EVTCHNOP_status: return status(current, GuestPtr<cero_evtchn_status>{argument});
     case CERO_EVTCHNOP_alloc_unbound:
         return alloc_unbound(current, GuestPtr<cero_evtchn_alloc_unbound>{argument});
     case CERO_EVTCHNOP_reset: {
@@ -394,8 +358,7 @@ namespace {
         return done.error() == Errno::restart ? hypercall_continue(current, command, argument)
                                               : done.error();
     }
-    default:
-        return Errno::nosys; // the FIFO operations: guests then use the 2-level ABI
+    default: return Errno::nosys; // the FIFO operations: guests then use the 2-level ABI
     }
 }
 

@@ -66,27 +66,16 @@ void audit_frames() {
 
 void handle_debug_key(char key) {
     switch (key) {
-    case 'a':
-        audit_frames();
-        break;
-    case 'd':
-        dump_vcpus();
-        break;
-    case 'e':
-        dump_events();
-        break;
+    case 'a': audit_frames(); break;
+    case 'd': dump_vcpus(); break;
+    case 'e': dump_events(); break;
     case 'm':
         log(Level::info, "frames: %lu free, of which %lu to be scrubbed", allocator_free_frames(),
             allocator_dirty_frames());
         break;
-    case 'q':
-        dump_domains();
-        break;
-    case 'r':
-        sched::dump();
-        break;
-    case 'R':
-        arch::reboot();
+    case 'q': dump_domains(); break;
+    case 'r': sched::dump(); break;
+    case 'R': arch::reboot();
     default:
         log(Level::info, "debug keys: a audit of all frames, d vCPU registers, e event channels, m "
                          "frames, q domains, "

@@ -18,50 +18,40 @@ Status write_text(std::uint64_t argument, const char* text) {
     struct Field {
         char bytes[Size];
     } field{};
-    for (std::size_t n = 0; n + 1 < Size && text[n] != '\0'; ++n)
-        field.bytes[n] = text[n];
+    for (std::size_t n = 0; n + 1 < Size && text[n] != '\0'; ++n) field.bytes[n] = text[n];
     return GuestPtr<Field>{argument}.write(field);
 }
 
 Status write_features(Vcpu& current, std::uint64_t argument) {
     auto info = TRY(GuestPtr<cero_feature_info>{argument}.read());
-    if (info.submap_idx != 0)
-        return Errno::inval;
-    info.submap = 1u << CERO_FEATURE_mmu_pt_update_preserve_ad |
-                  1u << CERO_FEATURE_highmem_assist | 1u << CERO_FEATURE_gnttab_map_avail_bits;
-    if (current.domain->is_control)
-        info.submap |= 1u << CERO_FEATURE_dom0;
+    if (info.submap_idx != 0) return Errno::inval;
+    info.submap = 1u << CERO_FEATURE_mmu_pt_update_preserve_ad | 1u << CERO_FEATURE_highmem_assist |
+                  1u << CERO_FEATURE_gnttab_map_avail_bits;
+    if (current.domain->is_control) info.submap |= 1u << CERO_FEATURE_dom0;
     return GuestPtr<cero_feature_info>{argument}.write(info);
 }
 
 Status write_identity(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
     switch (command) {
-    case CERO_XENVER_extraversion:
-        return write_text<16>(argument, ".0-cero");
+    case CERO_XENVER_extraversion: return write_text<16>(argument, ".0-cero");
     case CERO_XENVER_compile_info: {
         const cero_compile_info info{"C++", "cero", "", ""};
         return GuestPtr<cero_compile_info>{argument}.write(info);
     }
-    case CERO_XENVER_capabilities:
-        return write_text<1024>(argument, "xen-3.0-x86_64 ");
-    case CERO_XENVER_changeset:
-        return write_text<64>(argument, "cero");
+    case CERO_XENVER_capabilities: return write_text<1024>(argument, "xen-3.0-x86_64 ");
+    case CERO_XENVER_changeset: return write_text<64>(argument, "cero");
     case CERO_XENVER_platform_parameters:
         return GuestPtr<cero_platform_parameters>{argument}.write({CERO_HYPERVISOR_VIRT_START});
-    case CERO_XENVER_get_features:
-        return write_features(current, argument);
+    case CERO_XENVER_get_features: return write_features(current, argument);
     case CERO_XENVER_guest_handle:
         if (!arch::copy_to_guest(GuestVirt{argument}, current.domain->handle, 16))
             return Errno::fault;
         return {};
     case CERO_XENVER_commandline:
-        if (!current.domain->is_control)
-            return Errno::perm;
+        if (!current.domain->is_control) return Errno::perm;
         return write_text<1024>(argument, arch::boot_command_line());
-    case CERO_XENVER_build_id:
-        return Errno::nodata;
-    default:
-        return Errno::nosys;
+    case CERO_XENVER_build_id: return Errno::nodata;
+    default: return Errno::nosys;
     }
 }
 
@@ -74,8 +64,7 @@ bool spend_credit(Domain& domain) {
         domain.console_second = second;
         domain.console_credit = console_bytes_per_second;
     }
-    if (domain.console_credit == 0)
-        return false;
+    if (domain.console_credit == 0) return false;
     --domain.console_credit;
     return true;
 }
@@ -84,15 +73,11 @@ bool spend_credit(Domain& domain) {
 void write_as_log(Domain& domain, const char* text, std::size_t bytes) {
     LockGuard guard{domain.lock};
     for (std::size_t n = 0; n < bytes; ++n) {
-        if (!spend_credit(domain))
-            return;
+        if (!spend_credit(domain)) return;
         const char c = text[n];
-        if (c != '\n' && (c < ' ' || c > '~') && c != '\t')
-            continue;
-        if (c != '\n')
-            domain.console_line[domain.console_length++] = c;
-        if (c != '\n' && domain.console_length < sizeof domain.console_line)
-            continue;
+        if (c != '\n' && (c < ' ' || c > '~') && c != '\t') continue;
+        if (c != '\n') domain.console_line[domain.console_length++] = c;
+        if (c != '\n' && domain.console_length < sizeof domain.console_line) continue;
         arch::log(arch::Level::info, "(d%u) %.*s", domain.id.raw(),
                   static_cast<int>(domain.console_length), domain.console_line);
         domain.console_length = 0;
@@ -105,8 +90,7 @@ Status console_write(Vcpu& current, std::uint32_t count, std::uint64_t buffer) {
     char chunk[console_chunk];
     while (count != 0) {
         const std::uint32_t now = count < console_chunk ? count : console_chunk;
-        if (!arch::copy_from_guest(chunk, GuestVirt{buffer}, now))
-            return Errno::fault;
+        if (!arch::copy_from_guest(chunk, GuestVirt{buffer}, now)) return Errno::fault;
         if (current.domain->is_control)
             arch::console_write(chunk, now);
         else
@@ -120,23 +104,19 @@ Status console_write(Vcpu& current, std::uint32_t count, std::uint64_t buffer) {
 }
 
 Result<std::int64_t> console_read(Vcpu& current, std::uint32_t count, std::uint64_t buffer) {
-    if (!current.domain->is_control)
-        return Errno::perm;
+    if (!current.domain->is_control) return Errno::perm;
     char chunk[console_chunk];
     const std::size_t got =
         arch::console_read(chunk, count < console_chunk ? count : console_chunk);
-    if (!arch::copy_to_guest(GuestVirt{buffer}, chunk, got))
-        return Errno::fault;
+    if (!arch::copy_to_guest(GuestVirt{buffer}, chunk, got)) return Errno::fault;
     return static_cast<std::int64_t>(got);
 }
 
 } // namespace
 
 Result<std::int64_t> version_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
-    if (command == CERO_XENVER_version)
-        return std::int64_t{reported_version};
-    if (command == CERO_XENVER_pagesize)
-        return static_cast<std::int64_t>(page_size);
+    if (command == CERO_XENVER_version) return std::int64_t{reported_version};
+    if (command == CERO_XENVER_pagesize) return static_cast<std::int64_t>(page_size);
     return -static_cast<std::int64_t>(write_identity(current, command, argument).error());
 }
 
@@ -145,10 +125,8 @@ Result<std::int64_t> console_op(Vcpu& current, std::uint32_t command, std::uint3
     switch (command) {
     case CERO_CONSOLEIO_write:
         return -static_cast<std::int64_t>(console_write(current, count, buffer).error());
-    case CERO_CONSOLEIO_read:
-        return console_read(current, count, buffer);
-    default:
-        return Errno::nosys;
+    case CERO_CONSOLEIO_read: return console_read(current, count, buffer);
+    default: return Errno::nosys;
     }
 }
 
@@ -158,8 +136,7 @@ Status vm_assist_op(Vcpu& current, std::uint32_t command, std::uint32_t type) {
         1ull << CERO_VMASST_TYPE_4gb_segments | 1ull << CERO_VMASST_TYPE_4gb_segments_notify |
         1ull << CERO_VMASST_TYPE_writable_pagetables | 1ull << CERO_VMASST_TYPE_pae_extended_cr3 |
         1ull << CERO_VMASST_TYPE_runstate_update_flag;
-    if (type >= 64 || (known >> type & 1) == 0)
-        return Errno::inval;
+    if (type >= 64 || (known >> type & 1) == 0) return Errno::inval;
     const std::uint64_t bit = 1ull << type;
     switch (command) {
     case CERO_VMASST_CMD_enable:
@@ -168,8 +145,7 @@ Status vm_assist_op(Vcpu& current, std::uint32_t command, std::uint32_t type) {
     case CERO_VMASST_CMD_disable:
         __atomic_fetch_and(&current.domain->vm_assist, ~bit, __ATOMIC_RELAXED);
         return {};
-    default:
-        return Errno::nosys;
+    default: return Errno::nosys;
     }
 }
 

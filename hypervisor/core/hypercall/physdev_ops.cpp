@@ -10,8 +10,7 @@ namespace {
 
 Status set_iopl(Vcpu& current, std::uint64_t argument) {
     const auto op = TRY(GuestPtr<cero_physdev_set_iopl>{argument}.read());
-    if (op.iopl > 3)
-        return Errno::inval;
+    if (op.iopl > 3) return Errno::inval;
     current.arch.guest_iopl = static_cast<std::uint8_t>(op.iopl);
     return {};
 }
@@ -29,10 +28,8 @@ struct Subject {
 };
 Result<Subject> subject(Vcpu& current, std::uint32_t pirq) {
     Domain& domain = *current.domain;
-    if (pirq >= PirqTable::count)
-        return Errno::inval;
-    if (!domain.rights.pirqs.contains(pirq, pirq))
-        return Errno::perm;
+    if (pirq >= PirqTable::count) return Errno::inval;
+    if (!domain.rights.pirqs.contains(pirq, pirq)) return Errno::perm;
     PirqTable* table = TRY(pirq::table_of(domain));
     return Subject{table, table->find(Pirq{pirq})};
 }
@@ -40,8 +37,7 @@ Result<Subject> subject(Vcpu& current, std::uint32_t pirq) {
 Status eoi(Vcpu& current, std::uint64_t argument) {
     const auto op = TRY(GuestPtr<cero_physdev_eoi>{argument}.read());
     const Subject it = TRY(subject(current, op.irq));
-    if (it.entry->routed)
-        arch::irq_eoi(it.entry->irq);
+    if (it.entry->routed) arch::irq_eoi(it.entry->irq);
     return {};
 }
 
@@ -55,8 +51,7 @@ Status irq_status(Vcpu& current, std::uint64_t argument) {
 /// First free pirq that is not a pin. Table lock held.
 Result<std::uint32_t> free_pirq(PirqTable& table) {
     for (std::uint32_t n = arch::gsi_count(); n < PirqTable::count; ++n)
-        if (table.entries[n].kind == PirqEntry::Kind::free)
-            return n;
+        if (table.entries[n].kind == PirqEntry::Kind::free) return n;
     return Errno::nospc;
 }
 
@@ -73,20 +68,17 @@ Status map_pin(Vcpu& current, cero_physdev_map_pirq& op) {
 
 Status map_message(Vcpu& current, cero_physdev_map_pirq& op) {
     Domain& domain = *current.domain;
-    if (op.entry_nr < 0 || op.devfn < 0 || op.devfn > 0xff)
-        return Errno::inval;
+    if (op.entry_nr < 0 || op.devfn < 0 || op.devfn > 0xff) return Errno::inval;
     PirqTable& table = *TRY(pirq::table_of(domain));
     LockGuard guard{table.lock};
     const std::uint32_t number = TRY(free_pirq(table));
-    if (!domain.rights.pirqs.contains(number, number))
-        return Errno::perm;
+    if (!domain.rights.pirqs.contains(number, number)) return Errno::perm;
     const arch::PciAddress address{static_cast<std::uint16_t>(op.bus >> 16),
                                    static_cast<std::uint8_t>(op.bus),
                                    static_cast<std::uint8_t>(op.devfn)};
     auto irq = arch::allocate_msi(address, static_cast<std::uint32_t>(op.entry_nr), op.table_base,
                                   pirq::handler(), pirq::cookie_of(domain, Pirq{number}));
-    if (!irq)
-        return irq.error();
+    if (!irq) return irq.error();
     PirqEntry& entry = table.entries[number];
     entry.kind = PirqEntry::Kind::message;
     entry.irq = *irq;
@@ -99,35 +91,25 @@ Status map_pirq(Vcpu& current, std::uint64_t argument) {
     auto op = TRY(GuestPtr<cero_physdev_map_pirq>{argument}.read());
     if (op.domid != CERO_DOMID_SELF && op.domid != current.domain->id.raw())
         return Errno::opnotsupp; // devices are given to other domains by passthrough only
-    if (!current.domain->is_control)
-        return Errno::perm;
+    if (!current.domain->is_control) return Errno::perm;
     switch (op.type) {
-    case CERO_MAP_PIRQ_TYPE_GSI:
-        TRY(map_pin(current, op));
-        break;
+    case CERO_MAP_PIRQ_TYPE_GSI: TRY(map_pin(current, op)); break;
     case CERO_MAP_PIRQ_TYPE_MSI:
-    case CERO_MAP_PIRQ_TYPE_MSI_SEG:
-        TRY(map_message(current, op));
-        break;
-    default:
-        return Errno::inval; // several vectors of plain MSI: drivers fall back to one
+    case CERO_MAP_PIRQ_TYPE_MSI_SEG: TRY(map_message(current, op)); break;
+    default: return Errno::inval; // several vectors of plain MSI: drivers fall back to one
     }
     return GuestPtr<cero_physdev_map_pirq>{argument}.write(op);
 }
 
 Status unmap_pirq(Vcpu& current, std::uint64_t argument) {
     const auto op = TRY(GuestPtr<cero_physdev_unmap_pirq>{argument}.read());
-    if (op.pirq < 0)
-        return Errno::inval;
+    if (op.pirq < 0) return Errno::inval;
     const Subject it = TRY(subject(current, static_cast<std::uint32_t>(op.pirq)));
     LockGuard guard{it.table->lock};
     PirqEntry& entry = *it.entry;
-    if (entry.kind == PirqEntry::Kind::free)
-        return Errno::inval;
-    if (entry.port.load(Order::relaxed) != 0)
-        return Errno::busy;
-    if (entry.routed)
-        arch::release_irq(entry.irq);
+    if (entry.kind == PirqEntry::Kind::free) return Errno::inval;
+    if (entry.port.load(Order::relaxed) != 0) return Errno::busy;
+    if (entry.routed) arch::release_irq(entry.irq);
     entry.routed = false;
     entry.kind = PirqEntry::Kind::free;
     return {};
@@ -135,14 +117,11 @@ Status unmap_pirq(Vcpu& current, std::uint64_t argument) {
 
 Status setup_gsi(Vcpu& current, std::uint64_t argument) {
     const auto op = TRY(GuestPtr<cero_physdev_setup_gsi>{argument}.read());
-    if (!current.domain->is_control)
-        return Errno::perm;
-    if (op.gsi < 0 || op.triggering > 1 || op.polarity > 1)
-        return Errno::inval;
+    if (!current.domain->is_control) return Errno::perm;
+    if (op.gsi < 0 || op.triggering > 1 || op.polarity > 1) return Errno::inval;
     const Subject it = TRY(subject(current, static_cast<std::uint32_t>(op.gsi)));
     LockGuard guard{it.table->lock};
-    if (it.entry->routed)
-        return {}; // several devices share the pin; the first one's setting stays
+    if (it.entry->routed) return {}; // several devices share the pin; the first one's setting stays
     return pirq::route_pin(*current.domain, *it.table, Pirq{static_cast<std::uint32_t>(op.gsi)},
                            op.triggering == 0 ? arch::Trigger::edge : arch::Trigger::level,
                            op.polarity == 0 ? arch::Polarity::high : arch::Polarity::low);
@@ -150,8 +129,7 @@ Status setup_gsi(Vcpu& current, std::uint64_t argument) {
 
 Status get_free_pirq(Vcpu& current, std::uint64_t argument) {
     auto op = TRY(GuestPtr<cero_physdev_get_free_pirq>{argument}.read());
-    if (!current.domain->is_control)
-        return Errno::perm;
+    if (!current.domain->is_control) return Errno::perm;
     PirqTable& table = *TRY(pirq::table_of(*current.domain));
     LockGuard guard{table.lock};
     op.pirq = TRY(free_pirq(table));
@@ -165,22 +143,14 @@ Result<std::int64_t> physdev_op(Vcpu& current, std::uint32_t command, std::uint6
         return -static_cast<std::int64_t>(status.error());
     };
     switch (command) {
-    case CERO_PHYSDEVOP_set_iopl:
-        return answer(set_iopl(current, argument));
-    case CERO_PHYSDEVOP_set_iobitmap:
-        return answer(set_iobitmap(argument));
-    case CERO_PHYSDEVOP_eoi:
-        return answer(eoi(current, argument));
-    case CERO_PHYSDEVOP_irq_status_query:
-        return answer(irq_status(current, argument));
-    case CERO_PHYSDEVOP_map_pirq:
-        return answer(map_pirq(current, argument));
-    case CERO_PHYSDEVOP_unmap_pirq:
-        return answer(unmap_pirq(current, argument));
-    case CERO_PHYSDEVOP_setup_gsi:
-        return answer(setup_gsi(current, argument));
-    case CERO_PHYSDEVOP_get_free_pirq:
-        return answer(get_free_pirq(current, argument));
+    case CERO_PHYSDEVOP_set_iopl: return answer(set_iopl(current, argument));
+    case CERO_PHYSDEVOP_set_iobitmap: return answer(set_iobitmap(argument));
+    case CERO_PHYSDEVOP_eoi: return answer(eoi(current, argument));
+    case CERO_PHYSDEVOP_irq_status_query: return answer(irq_status(current, argument));
+    case CERO_PHYSDEVOP_map_pirq: return answer(map_pirq(current, argument));
+    case CERO_PHYSDEVOP_unmap_pirq: return answer(unmap_pirq(current, argument));
+    case CERO_PHYSDEVOP_setup_gsi: return answer(setup_gsi(current, argument));
+    case CERO_PHYSDEVOP_get_free_pirq: return answer(get_free_pirq(current, argument));
     case CERO_PHYSDEVOP_manage_pci_add:
     case CERO_PHYSDEVOP_manage_pci_add_ext:
     case CERO_PHYSDEVOP_manage_pci_remove:
@@ -193,8 +163,7 @@ Result<std::int64_t> physdev_op(Vcpu& current, std::uint32_t command, std::uint6
         // Without an IOMMU there is nothing to record about a device.
         return current.domain->is_control ? std::int64_t{0}
                                           : -static_cast<std::int64_t>(Errno::perm);
-    default:
-        return Errno::nosys;
+    default: return Errno::nosys;
     }
 }
 

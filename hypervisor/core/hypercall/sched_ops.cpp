@@ -39,16 +39,14 @@ void end_poll(Vcpu& current) {
 
 Status poll(Vcpu& current, std::uint64_t argument) {
     const auto request = TRY(GuestPtr<cero_sched_poll>{argument}.read());
-    if (request.nr_ports > max_polled_ports)
-        return Errno::inval;
+    if (request.nr_ports > max_polled_ports) return Errno::inval;
     Domain& domain = *current.domain;
     std::uint32_t ports[max_polled_ports];
     const GuestSpan<cero_evtchn_port> span{GuestPtr<cero_evtchn_port>{request.ports},
                                            request.nr_ports};
     TRY(span.read_many(0, ports, request.nr_ports));
     for (std::uint32_t n = 0; n < request.nr_ports; ++n)
-        if (domain.events.find(EventPort{ports[n]}) == nullptr)
-            return Errno::inval;
+        if (domain.events.find(EventPort{ports[n]}) == nullptr) return Errno::inval;
 
     current.poll_port = request.nr_ports == 1 ? ports[0] : 0;
     current.flags.fetch_or(vcpu_flag::blocked, Order::seq_cst);
@@ -70,33 +68,26 @@ Status poll(Vcpu& current, std::uint64_t argument) {
 
 Status shutdown(Vcpu& current, std::uint64_t argument) {
     const auto request = TRY(GuestPtr<cero_sched_shutdown>{argument}.read());
-    if (request.reason > CERO_SHUTDOWN_soft_reset)
-        return Errno::inval;
-    if (request.reason == CERO_SHUTDOWN_crash)
-        current.domain->crash("its kernel asked for it");
+    if (request.reason > CERO_SHUTDOWN_soft_reset) return Errno::inval;
+    if (request.reason == CERO_SHUTDOWN_crash) current.domain->crash("its kernel asked for it");
     current.domain->shut_down(request.reason);
     return {};
 }
 
 Status remote_shutdown(Vcpu& current, std::uint64_t argument) {
     const auto request = TRY(GuestPtr<cero_sched_remote_shutdown>{argument}.read());
-    if (!current.domain->is_control)
-        return Errno::perm;
+    if (!current.domain->is_control) return Errno::perm;
     const DomainRef domain = find_domain(DomainId{request.domain_id});
-    if (!domain)
-        return Errno::srch;
+    if (!domain) return Errno::srch;
     domain->shut_down(request.reason & 0xff);
     return {};
 }
 
 Status pin_override(Vcpu& current, std::uint64_t argument) {
     const auto request = TRY(GuestPtr<cero_sched_pin_override>{argument}.read());
-    if (!current.domain->is_control)
-        return Errno::perm;
-    if (request.pcpu < 0)
-        return sched::set_affinity(current, CpuMask::all());
-    if (static_cast<unsigned>(request.pcpu) >= max_cpus)
-        return Errno::inval;
+    if (!current.domain->is_control) return Errno::perm;
+    if (request.pcpu < 0) return sched::set_affinity(current, CpuMask::all());
+    if (static_cast<unsigned>(request.pcpu) >= max_cpus) return Errno::inval;
     return sched::set_affinity(current,
                                CpuMask::of(CpuId{static_cast<std::uint32_t>(request.pcpu)}));
 }
@@ -115,8 +106,7 @@ Result<std::int64_t> watchdog(Vcpu& current, std::uint64_t argument) {
         return Errno::inval;
     if (request.id == 0) {
         for (unsigned n = 0; n < Domain::watchdog_count; ++n) {
-            if (domain.watchdogs[n].owner != nullptr)
-                continue;
+            if (domain.watchdogs[n].owner != nullptr) continue;
             domain.watchdogs[n].bind(&on_watchdog, &domain);
             set_timer(domain.watchdogs[n], deadline);
             return std::int64_t{n} + 1;
@@ -124,8 +114,7 @@ Result<std::int64_t> watchdog(Vcpu& current, std::uint64_t argument) {
         return Errno::nospc;
     }
     Timer& timer = domain.watchdogs[request.id - 1];
-    if (timer.owner == nullptr)
-        return Errno::inval;
+    if (timer.owner == nullptr) return Errno::inval;
     if (request.timeout != 0) {
         set_timer(timer, deadline);
         return std::int64_t{0};
@@ -137,35 +126,26 @@ Result<std::int64_t> watchdog(Vcpu& current, std::uint64_t argument) {
 
 Status dispatch(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
     switch (command) {
-    case CERO_SCHEDOP_yield:
-        sched::yield();
-        return {};
-    case CERO_SCHEDOP_block:
-        return block(current);
-    case CERO_SCHEDOP_poll:
-        return poll(current, argument);
-    case CERO_SCHEDOP_shutdown:
-        return shutdown(current, argument);
-    case CERO_SCHEDOP_remote_shutdown:
-        return remote_shutdown(current, argument);
+    case CERO_SCHEDOP_yield: sched::yield(); return {};
+    case CERO_SCHEDOP_block: return block(current);
+    case CERO_SCHEDOP_poll: return poll(current, argument);
+    case CERO_SCHEDOP_shutdown: return shutdown(current, argument);
+    case CERO_SCHEDOP_remote_shutdown: return remote_shutdown(current, argument);
     case CERO_SCHEDOP_shutdown_code: {
         const auto request = TRY(GuestPtr<cero_sched_shutdown>{argument}.read());
         LockGuard guard{current.domain->lock};
         current.domain->shutdown_code = request.reason;
         return {};
     }
-    case CERO_SCHEDOP_pin_override:
-        return pin_override(current, argument);
-    default:
-        return Errno::nosys;
+    case CERO_SCHEDOP_pin_override: return pin_override(current, argument);
+    default: return Errno::nosys;
     }
 }
 
 } // namespace
 
 Result<std::int64_t> sched_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
-    if (command == CERO_SCHEDOP_watchdog)
-        return watchdog(current, argument);
+    if (command == CERO_SCHEDOP_watchdog) return watchdog(current, argument);
     return -static_cast<std::int64_t>(dispatch(current, command, argument).error());
 }
 

@@ -22,24 +22,20 @@ Status read_console(cero_sysctl_readconsole& request) {
         const std::uint32_t room = request.count - done;
         const std::size_t got =
             arch::log_read(index, chunk, room < sizeof chunk ? room : sizeof chunk);
-        if (got == 0)
-            break;
-        if (!arch::copy_to_guest(GuestVirt{request.buffer + done}, chunk, got))
-            return Errno::fault;
+        if (got == 0) break;
+        if (!arch::copy_to_guest(GuestVirt{request.buffer + done}, chunk, got)) return Errno::fault;
         done += static_cast<std::uint32_t>(got);
     }
     request.count = done;
     request.index = static_cast<std::uint32_t>(index);
-    if (request.clear != 0)
-        arch::log_clear();
+    if (request.clear != 0) arch::log_clear();
     return {};
 }
 
 std::uint64_t ram_pages() noexcept {
     std::uint64_t pages = 0;
     for (const arch::MemoryRange& range : arch::memory_map())
-        if (range.type == arch::MemoryType::ram)
-            pages += range.size >> page_shift;
+        if (range.type == arch::MemoryType::ram) pages += range.size >> page_shift;
     return pages;
 }
 
@@ -64,8 +60,7 @@ Status list_domains(cero_sysctl_getdomaininfolist& request) {
     DomainId id{request.first_domain};
     while (request.num_domains < request.max_domains) {
         const DomainRef domain = next_domain(id);
-        if (!domain)
-            break;
+        if (!domain) break;
         cero_domctl_getdomaininfo info;
         describe_domain(*domain, info);
         TRY(out.write(request.num_domains++, info));
@@ -98,8 +93,7 @@ Status topology(cero_sysctl_cputopoinfo& request) {
     if (request.cputopo != 0)
         for (std::uint32_t n = 0; n < count && n < request.num_cpus; ++n)
             TRY(out.write(n, {n, 0, 0}));
-    if (request.cputopo == 0 || request.num_cpus > count)
-        request.num_cpus = count;
+    if (request.cputopo == 0 || request.num_cpus > count) request.num_cpus = count;
     return {};
 }
 
@@ -119,41 +113,28 @@ Status numa(cero_sysctl_numainfo& request) {
 
 Status apply(cero_sysctl& op) {
     switch (op.cmd) {
-    case CERO_SYSCTL_readconsole:
-        return read_console(op.u.readconsole);
-    case CERO_SYSCTL_physinfo:
-        describe_machine(op.u.physinfo);
-        return {};
-    case CERO_SYSCTL_sched_id:
-        op.u.sched_id.sched_id = CERO_SCHEDULER_CREDIT2;
-        return {};
-    case CERO_SYSCTL_getdomaininfolist:
-        return list_domains(op.u.getdomaininfolist);
-    case CERO_SYSCTL_debug_keys:
-        return debug_keys(op.u.debug_keys);
-    case CERO_SYSCTL_getcpuinfo:
-        return cpu_info(op.u.getcpuinfo);
+    case CERO_SYSCTL_readconsole: return read_console(op.u.readconsole);
+    case CERO_SYSCTL_physinfo: describe_machine(op.u.physinfo); return {};
+    case CERO_SYSCTL_sched_id: op.u.sched_id.sched_id = CERO_SCHEDULER_CREDIT2; return {};
+    case CERO_SYSCTL_getdomaininfolist: return list_domains(op.u.getdomaininfolist);
+    case CERO_SYSCTL_debug_keys: return debug_keys(op.u.debug_keys);
+    case CERO_SYSCTL_getcpuinfo: return cpu_info(op.u.getcpuinfo);
     case CERO_SYSCTL_availheap:
         op.u.availheap.avail_bytes = allocator_free_frames() << page_shift;
         return {};
-    case CERO_SYSCTL_cputopoinfo:
-        return topology(op.u.cputopoinfo);
-    case CERO_SYSCTL_numainfo:
-        return numa(op.u.numainfo);
-    default:
-        return Errno::nosys;
+    case CERO_SYSCTL_cputopoinfo: return topology(op.u.cputopoinfo);
+    case CERO_SYSCTL_numainfo: return numa(op.u.numainfo);
+    default: return Errno::nosys;
     }
 }
 
 } // namespace
 
 Result<std::int64_t> sysctl_op(Vcpu& current, std::uint64_t argument) {
-    if (!current.domain->is_control)
-        return Errno::perm;
+    if (!current.domain->is_control) return Errno::perm;
     const GuestPtr<cero_sysctl> at{argument};
     cero_sysctl op = TRY(at.read());
-    if (op.interface_version != CERO_SYSCTL_INTERFACE_VERSION)
-        return Errno::acces;
+    if (op.interface_version != CERO_SYSCTL_INTERFACE_VERSION) return Errno::acces;
     TRY(apply(op));
     TRY(at.write(op));
     return std::int64_t{0};

@@ -104,8 +104,7 @@ std::int64_t finish_hypercall(Vcpu& vcpu, std::uint64_t number, std::int64_t res
     if (result == hypercall_restart) {
         const arch::GuestRegs& regs = vcpu.arch.regs;
         std::uint64_t args[5] = {regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8};
-        for (unsigned n = 0; n < vcpu.continuation_count; ++n)
-            args[n] = vcpu.continuation[n];
+        for (unsigned n = 0; n < vcpu.continuation_count; ++n) args[n] = vcpu.continuation[n];
         arch::restart_hypercall(vcpu, number, args);
         return static_cast<std::int64_t>(number);
     }
@@ -143,8 +142,7 @@ std::uint64_t execute(Vcpu& current, cero_multicall_entry* entries, std::uint64_
 } // namespace
 
 Status multicall(Vcpu& current, std::uint64_t address, std::uint64_t count) {
-    if (current.in_multicall)
-        return Errno::inval;
+    if (current.in_multicall) return Errno::inval;
     GuestPtr<cero_multicall_entry> at{address};
     cero_multicall_entry entries[multicall_chunk];
     while (count != 0) {

@@ -17,16 +17,14 @@ namespace {
 constexpr std::uint64_t shortest_period_ns = 1'000'000;
 
 Status initialise(Vcpu& current, Vcpu& target, std::uint64_t argument) {
-    if (target.is_initialised())
-        return Errno::exist;
+    if (target.is_initialised()) return Errno::exist;
     if (target.id.raw() >= CERO_LEGACY_MAX_VCPUS && target.info_frame == invalid_frame)
         return Errno::inval;
     // 5 KiB: too much for the stack. The domain's lock makes the one copy ours.
     static cero_vcpu_guest_context context;
     static Spinlock<LockRank::domain> lock;
     LockGuard guard{lock};
-    if (!arch::copy_from_guest(&context, GuestVirt{argument}, sizeof context))
-        return Errno::fault;
+    if (!arch::copy_from_guest(&context, GuestVirt{argument}, sizeof context)) return Errno::fault;
     return install_context(current, target, context);
 }
 
@@ -35,8 +33,7 @@ Status bring_down(Vcpu& target) {
     bool last = false;
     {
         LockGuard guard{domain.lock};
-        if (target.is_down())
-            return {};
+        if (target.is_down()) return {};
         target.flags.fetch_or(vcpu_flag::down, Order::seq_cst);
         last = true;
         domain.for_each_vcpu([&](Vcpu& vcpu) { last = last && vcpu.is_down(); });
@@ -44,14 +41,12 @@ Status bring_down(Vcpu& target) {
     stop_timer(target.singleshot);
     stop_timer(target.periodic);
     sched::stop(target);
-    if (last)
-        domain.shut_down(CERO_SHUTDOWN_poweroff);
+    if (last) domain.shut_down(CERO_SHUTDOWN_poweroff);
     return {};
 }
 
 Status bring_up(Vcpu& target) {
-    if (!target.is_initialised())
-        return Errno::inval;
+    if (!target.is_initialised()) return Errno::inval;
     {
         LockGuard guard{target.domain->lock};
         target.flags.fetch_and(~vcpu_flag::down, Order::seq_cst);
@@ -64,8 +59,7 @@ Status get_runstate(Vcpu& target, std::uint64_t argument) {
     static_cast<void>(sched::cpu_time(target));
     cero_vcpu_runstate_info info = target.runstate;
     const std::uint64_t now = arch::system_time().raw();
-    if (now > info.state_entry_time)
-        info.time[info.state] += now - info.state_entry_time;
+    if (now > info.state_entry_time) info.time[info.state] += now - info.state_entry_time;
     return GuestPtr<cero_vcpu_runstate_info>{argument}.write(info);
 }
 
@@ -85,8 +79,7 @@ Status stop_periodic(Vcpu& target) {
 }
 
 Status set_singleshot(Vcpu& current, Vcpu& target, std::uint64_t argument) {
-    if (&target != &current)
-        return Errno::inval;
+    if (&target != &current) return Errno::inval;
     const auto request = TRY(GuestPtr<cero_vcpu_set_singleshot_timer>{argument}.read());
     if ((request.flags & CERO_VCPU_SSHOTTMR_future) != 0 &&
         request.timeout_abs_ns < arch::system_time().raw())
@@ -103,8 +96,7 @@ Status register_info(Vcpu& target, std::uint64_t argument) {
         return Errno::nxio;
     const MachineFrame frame{request.mfn};
     LockGuard guard{domain.lock};
-    if (target.info_frame != invalid_frame)
-        return Errno::busy;
+    if (target.info_frame != invalid_frame) return Errno::busy;
     TRY(frame_get_writable(frame, domain.slot));
     auto* fresh =
         reinterpret_cast<cero_vcpu_info*>(arch::frame_ptr<unsigned char>(frame) + request.offset);
@@ -126,25 +118,21 @@ Status register_info(Vcpu& target, std::uint64_t argument) {
 Status register_runstate(Vcpu& current, Vcpu& target, std::uint64_t argument) {
     const auto area = TRY(GuestPtr<cero_vcpu_register_runstate_memory_area>{argument}.read());
     target.runstate_area = GuestVirt{area.addr};
-    if (&target == &current)
-        publish_areas(target);
+    if (&target == &current) publish_areas(target);
     return {};
 }
 
 Status register_time_area(Vcpu& current, Vcpu& target, std::uint64_t argument) {
     const auto area = TRY(GuestPtr<cero_vcpu_register_time_memory_area>{argument}.read());
     target.time_area = GuestVirt{area.addr};
-    if (area.addr == 0 || &target != &current)
-        return {};
-    if (publish_time_area(target))
-        return {};
+    if (area.addr == 0 || &target != &current) return {};
+    if (publish_time_area(target)) return {};
     target.time_area = GuestVirt{};
     return Errno::fault;
 }
 
 Status get_physid(Vcpu& current, Vcpu& target, std::uint64_t argument) {
-    if (!current.domain->is_control)
-        return Errno::inval;
+    if (!current.domain->is_control) return Errno::inval;
     const std::uint64_t cpu = target.last_cpu().raw();
     const cero_vcpu_get_physid id{cpu | cpu << 32}; // APIC id in the low half, ACPI id in the high
     return GuestPtr<cero_vcpu_get_physid>{argument}.write(id);
@@ -160,37 +148,25 @@ Status send_nmi(Vcpu& current, Vcpu& target) {
 
 Status dispatch(Vcpu& current, Vcpu& target, std::uint32_t command, std::uint64_t argument) {
     switch (command) {
-    case CERO_VCPUOP_set_singleshot_timer:
-        return set_singleshot(current, target, argument);
+    case CERO_VCPUOP_set_singleshot_timer: return set_singleshot(current, target, argument);
     case CERO_VCPUOP_stop_singleshot_timer:
-        if (&target != &current)
-            return Errno::inval;
+        if (&target != &current) return Errno::inval;
         stop_timer(target.singleshot);
         return {};
-    case CERO_VCPUOP_initialise:
-        return initialise(current, target, argument);
-    case CERO_VCPUOP_up:
-        return bring_up(target);
-    case CERO_VCPUOP_down:
-        return bring_down(target);
-    case CERO_VCPUOP_get_runstate_info:
-        return get_runstate(target, argument);
+    case CERO_VCPUOP_initialise: return initialise(current, target, argument);
+    case CERO_VCPUOP_up: return bring_up(target);
+    case CERO_VCPUOP_down: return bring_down(target);
+    case CERO_VCPUOP_get_runstate_info: return get_runstate(target, argument);
     case CERO_VCPUOP_register_runstate_memory_area:
         return register_runstate(current, target, argument);
-    case CERO_VCPUOP_set_periodic_timer:
-        return set_periodic(target, argument);
-    case CERO_VCPUOP_stop_periodic_timer:
-        return stop_periodic(target);
-    case CERO_VCPUOP_register_vcpu_info:
-        return register_info(target, argument);
-    case CERO_VCPUOP_send_nmi:
-        return send_nmi(current, target);
-    case CERO_VCPUOP_get_physid:
-        return get_physid(current, target, argument);
+    case CERO_VCPUOP_set_periodic_timer: return set_periodic(target, argument);
+    case CERO_VCPUOP_stop_periodic_timer: return stop_periodic(target);
+    case CERO_VCPUOP_register_vcpu_info: return register_info(target, argument);
+    case CERO_VCPUOP_send_nmi: return send_nmi(current, target);
+    case CERO_VCPUOP_get_physid: return get_physid(current, target, argument);
     case CERO_VCPUOP_register_vcpu_time_memory_area:
         return register_time_area(current, target, argument);
-    default:
-        return Errno::nosys;
+    default: return Errno::nosys;
     }
 }
 
@@ -199,13 +175,10 @@ Status dispatch(Vcpu& current, Vcpu& target, std::uint32_t command, std::uint64_
 Result<std::int64_t> vcpu_op(Vcpu& current, std::uint32_t command, std::uint32_t id,
                              std::uint64_t argument) {
     Vcpu* const target = current.domain->vcpu(id);
-    if (target == nullptr)
-        return Errno::noent;
-    if (command == CERO_VCPUOP_is_up)
-        return std::int64_t{target->is_down() ? 0 : 1};
+    if (target == nullptr) return Errno::noent;
+    if (command == CERO_VCPUOP_is_up) return std::int64_t{target->is_down() ? 0 : 1};
     const Status done = dispatch(current, *target, command, argument);
-    if (done.error() == Errno::restart)
-        return hypercall_continue(current, command, id, argument);
+    if (done.error() == Errno::restart) return hypercall_continue(current, command, id, argument);
     return -static_cast<std::int64_t>(done.error());
 }
 

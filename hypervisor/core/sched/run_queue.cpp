@@ -15,8 +15,7 @@ void RunQueue::enqueue(Vcpu& vcpu) noexcept {
         waiting.push_back(vcpu);
     } else {
         Vcpu* at = waiting.front();
-        while (at->sched.virtual_time <= vcpu.sched.virtual_time)
-            at = waiting.next(*at);
+        while (at->sched.virtual_time <= vcpu.sched.virtual_time) at = waiting.next(*at);
         waiting.insert_before(*at, vcpu);
     }
     vcpu.sched.queued = true;
@@ -64,10 +63,8 @@ void RunQueue::account(Vcpu& vcpu, std::uint64_t now) noexcept {
     }
     Vcpu* first = waiting.front();
     std::uint64_t least = entity.virtual_time;
-    if (first != nullptr && first->sched.virtual_time < least)
-        least = first->sched.virtual_time;
-    if (least > floor.load(Order::relaxed))
-        floor.store(least, Order::relaxed);
+    if (first != nullptr && first->sched.virtual_time < least) least = first->sched.virtual_time;
+    if (least > floor.load(Order::relaxed)) floor.store(least, Order::relaxed);
 }
 
 std::uint64_t RunQueue::unpark(std::uint64_t now) noexcept {

@@ -31,9 +31,7 @@ namespace {
 RunQueue queues[max_cpus]; ///< each constructed by prepare_cpu()
 Atomic<std::uint64_t> idle_cpus;
 
-RunQueue& queue_of(CpuId cpu) noexcept {
-    return queues[cpu.raw() % max_cpus];
-}
+RunQueue& queue_of(CpuId cpu) noexcept { return queues[cpu.raw() % max_cpus]; }
 
 /// The vCPU's queue, locked.
 RunQueue& lock_queue(const Vcpu& vcpu) noexcept {
@@ -41,8 +39,7 @@ RunQueue& lock_queue(const Vcpu& vcpu) noexcept {
         const CpuId cpu = vcpu.last_cpu();
         RunQueue& queue = queue_of(cpu);
         queue.lock.lock();
-        if (vcpu.last_cpu() == cpu)
-            return queue;
+        if (vcpu.last_cpu() == cpu) return queue;
         queue.lock.unlock();
     }
 }
@@ -55,8 +52,7 @@ void reschedule(CpuId cpu) {
 }
 
 std::uint32_t stopped_state(const Vcpu& vcpu) noexcept {
-    if (is_runnable(vcpu))
-        return CERO_RUNSTATE_runnable;
+    if (is_runnable(vcpu)) return CERO_RUNSTATE_runnable;
     return vcpu.is_blocked() && !vcpu.is_down() ? CERO_RUNSTATE_blocked : CERO_RUNSTATE_offline;
 }
 
@@ -66,12 +62,9 @@ CpuId place(const Vcpu& vcpu) noexcept {
     const CpuMask allowed = vcpu.affinity & arch::online_cpus();
     const CpuId last = vcpu.last_cpu();
     const CpuMask idle = allowed & CpuMask{idle_cpus.load(Order::relaxed)};
-    if (idle.contains(last) || allowed.empty())
-        return last;
-    if (!idle.empty())
-        return idle.first();
-    if (allowed.contains(last))
-        return last;
+    if (idle.contains(last) || allowed.empty()) return last;
+    if (!idle.empty()) return idle.first();
+    if (allowed.contains(last)) return last;
     CpuId best = allowed.first();
     allowed.for_each([&](CpuId cpu) {
         if (queue_of(cpu).length.load(Order::relaxed) < queue_of(best).length.load(Order::relaxed))
@@ -87,8 +80,7 @@ bool is_over_cap(const Vcpu& vcpu) noexcept {
 /// Whether `vcpu`, which waits, should take the CPU from the one that runs.
 bool preempts(const Vcpu& vcpu, const RunQueue& queue, std::uint64_t now) noexcept {
     const Vcpu& running = *queue.current;
-    if (running.is_idle)
-        return true;
+    if (running.is_idle) return true;
     const std::uint64_t ran = now > running.sched.started ? now - running.sched.started : 0;
     return vcpu.sched.virtual_time + granularity_ns <
            running.sched.virtual_time + weighted(ran, *running.domain);
@@ -116,8 +108,7 @@ Vcpu* pull(CpuId cpu, std::uint64_t limit) {
             !queue.lock.try_lock())
             return;
         for (Vcpu* at = queue.waiting.front(); at != nullptr; at = queue.waiting.next(*at)) {
-            if (at->sched.virtual_time >= limit)
-                break;
+            if (at->sched.virtual_time >= limit) break;
             if (!at->affinity.contains(cpu) || at->on_cpu.load(Order::acquire) || !is_runnable(*at))
                 continue;
             queue.dequeue(*at);
@@ -150,15 +141,12 @@ Vcpu& pick(RunQueue& queue, CpuId cpu, bool keep) {
                                 : own > pull_lead_ns ? own - pull_lead_ns
                                                      : 0;
     if (Vcpu* pulled = pull(cpu, limit); pulled != nullptr) {
-        if (running->is_idle)
-            raise_floor(queue);
+        if (running->is_idle) raise_floor(queue);
         queue.admit(*pulled, 2 * pull_lead_ns);
         return *pulled; // `next`, if it waited here, goes on waiting
     }
-    if (next == nullptr)
-        return *queue.idle;
-    if (next != running)
-        queue.dequeue(*next);
+    if (next == nullptr) return *queue.idle;
+    if (next != running) queue.dequeue(*next);
     return *next;
 }
 
@@ -170,20 +158,16 @@ void arm_tick(RunQueue& queue, const Vcpu& vcpu, std::uint64_t now, std::uint64_
         if (vcpu.domain->cap != 0 && vcpu.sched.budget < static_cast<std::int64_t>(slice))
             slice = vcpu.sched.budget > 100'000 ? static_cast<std::uint64_t>(vcpu.sched.budget)
                                                 : 100'000;
-        if (now + slice < at)
-            at = now + slice;
+        if (now + slice < at) at = now + slice;
     }
-    if (at == no_time)
-        return;
+    if (at == no_time) return;
     if (queue.tick.is_armed() && queue.tick.deadline().raw() > now &&
         queue.tick.deadline().raw() <= at)
         return;
     set_timer(queue.tick, Nanoseconds{at});
 }
 
-void on_tick(Timer&) {
-    arch::raise_softirq(arch::Softirq::schedule);
-}
+void on_tick(Timer&) { arch::raise_softirq(arch::Softirq::schedule); }
 
 /// Does what makes `to` the running vCPU. Queue lock held.
 void start(RunQueue& queue, Vcpu& to, CpuId cpu, std::uint64_t now) {
@@ -240,8 +224,7 @@ void schedule() {
         from.sched.queued = from.sched.parked = true;
         period_end = (now / cap_period_ns + 1) * cap_period_ns;
     }
-    if (!from.is_idle)
-        change_runstate(from, stopped_state(from), Nanoseconds{now});
+    if (!from.is_idle) change_runstate(from, stopped_state(from), Nanoseconds{now});
     from.is_running.store(false, Order::seq_cst);
     start(queue, to, cpu, now);
     arm_tick(queue, to, now, period_end);
@@ -249,17 +232,14 @@ void schedule() {
 
     if (from.runstate_area.raw() != 0 && !from.arch.user_mode)
         publish_areas(from); // its address space is still the one loaded
-    if (to.runstate_area.raw() != 0)
-        to.arch.exit_work |= arch::exit_time_areas;
+    if (to.runstate_area.raw() != 0) to.arch.exit_work |= arch::exit_time_areas;
     arch::context_switch(from, to);
     from.on_cpu.store(false, Order::release);
     // It may have been woken, or sent to another CPU, while nobody else could take it.
-    if (!keep && !from.is_idle && is_runnable(from))
-        wake(from);
+    if (!keep && !from.is_idle && is_runnable(from)) wake(from);
     // Somebody waits here while another CPU has nothing to do: that one pulls.
     const CpuMask others = CpuMask{idle_cpus.load(Order::relaxed)} & ~CpuMask::of(cpu);
-    if (!others.empty() && queue.length.load(Order::relaxed) != 0)
-        reschedule(others.first());
+    if (!others.empty() && queue.length.load(Order::relaxed) != 0) reschedule(others.first());
 }
 
 void insert(Vcpu& vcpu) {
@@ -276,8 +256,7 @@ void insert(Vcpu& vcpu) {
 
 void remove(Vcpu& vcpu) {
     RunQueue& queue = lock_queue(vcpu);
-    if (vcpu.sched.queued)
-        queue.dequeue(vcpu);
+    if (vcpu.sched.queued) queue.dequeue(vcpu);
     queue.lock.unlock();
 }
 
@@ -297,8 +276,7 @@ void wake(Vcpu& vcpu) {
     if (is_runnable(vcpu) && !vcpu.sched.queued && !vcpu.is_running.load(Order::relaxed)) {
         if (vcpu.runstate.state != CERO_RUNSTATE_runnable)
             change_runstate(vcpu, CERO_RUNSTATE_runnable, Nanoseconds{now});
-        if (queue->current->is_idle)
-            raise_floor(*queue);
+        if (queue->current->is_idle) raise_floor(*queue);
         queue->admit(vcpu, wake_bonus_ns);
         queue->enqueue(vcpu);
         kick = preempts(vcpu, *queue, now);
@@ -306,8 +284,7 @@ void wake(Vcpu& vcpu) {
             idle_cpus.fetch_and(~CpuMask::of(cpu).raw(), Order::relaxed);
     }
     queue->lock.unlock();
-    if (kick)
-        reschedule(cpu);
+    if (kick) reschedule(cpu);
 }
 
 void unblock(Vcpu& vcpu) {
@@ -327,14 +304,12 @@ void stop(Vcpu& vcpu) {
     }
     const bool running = vcpu.is_running.load(Order::relaxed);
     queue.lock.unlock();
-    if (running)
-        reschedule(vcpu.last_cpu());
+    if (running) reschedule(vcpu.last_cpu());
 }
 
 void stop_and_wait(Vcpu& vcpu) {
     stop(vcpu);
-    if (&vcpu == &arch::current_vcpu())
-        return;
+    if (&vcpu == &arch::current_vcpu()) return;
     while (vcpu.on_cpu.load(Order::acquire)) {
         arch::service_remote_requests();
         arch::relax();
@@ -343,8 +318,7 @@ void stop_and_wait(Vcpu& vcpu) {
 
 void yield() {
     Vcpu& vcpu = arch::current_vcpu();
-    if (queue_of(arch::this_cpu_id()).length.load(Order::relaxed) == 0)
-        return;
+    if (queue_of(arch::this_cpu_id()).length.load(Order::relaxed) == 0) return;
     vcpu.sched.yielded = true;
     arch::raise_softirq(arch::Softirq::schedule);
 }
@@ -355,8 +329,7 @@ void pause(Vcpu& vcpu) {
 }
 
 void unpause(Vcpu& vcpu) {
-    if (vcpu.pause_count.fetch_sub(1, Order::seq_cst) == 1)
-        wake(vcpu);
+    if (vcpu.pause_count.fetch_sub(1, Order::seq_cst) == 1) wake(vcpu);
 }
 
 void pause(Domain& domain) {
@@ -375,15 +348,13 @@ void unpause(Domain& domain) {
 }
 
 Status set_affinity(Vcpu& vcpu, CpuMask cpus) {
-    if ((cpus & arch::online_cpus()).empty())
-        return Errno::inval;
+    if ((cpus & arch::online_cpus()).empty()) return Errno::inval;
     RunQueue& queue = lock_queue(vcpu);
     vcpu.affinity = cpus;
     const CpuId cpu = vcpu.last_cpu();
     const bool misplaced = !cpus.contains(cpu);
     const bool running = vcpu.is_running.load(Order::relaxed);
-    if (misplaced && vcpu.sched.queued)
-        queue.dequeue(vcpu);
+    if (misplaced && vcpu.sched.queued) queue.dequeue(vcpu);
     queue.lock.unlock();
     if (misplaced && running)
         reschedule(cpu);
@@ -393,13 +364,11 @@ Status set_affinity(Vcpu& vcpu, CpuMask cpus) {
 }
 
 Status set_share(Domain& domain, std::uint16_t weight, std::uint16_t cap) {
-    if (weight == 0)
-        return Errno::inval;
+    if (weight == 0) return Errno::inval;
     domain.weight = weight;
     domain.cap = cap;
     domain.for_each_vcpu([](Vcpu& vcpu) {
-        if (vcpu.is_running.load(Order::relaxed))
-            reschedule(vcpu.last_cpu());
+        if (vcpu.is_running.load(Order::relaxed)) reschedule(vcpu.last_cpu());
     });
     return {};
 }

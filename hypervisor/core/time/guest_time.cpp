@@ -51,8 +51,7 @@ bool publish_time_area(Vcpu& vcpu) {
 void publish_wall_clock(Domain& domain) {
     cero_shared_info& shared = *domain.shared_info;
     std::uint64_t seconds = wall_seconds.load(Order::acquire);
-    if (seconds == 0)
-        seconds = arch::wall_clock_at_boot();
+    if (seconds == 0) seconds = arch::wall_clock_at_boot();
     seconds += static_cast<std::uint64_t>(domain.time_offset_seconds);
     const std::uint32_t version = (shared.wc_version | 1) + 2;
     store_version(shared.wc_version, version);
@@ -79,29 +78,24 @@ void change_runstate(Vcpu& vcpu, std::uint32_t state, Nanoseconds now) {
 }
 
 void publish_areas(Vcpu& vcpu) {
-    if (vcpu.runstate_area.raw() == 0)
-        return;
+    if (vcpu.runstate_area.raw() == 0) return;
     cero_vcpu_runstate_info copy = vcpu.runstate;
     const GuestVirt entry_time =
         vcpu.runstate_area + offsetof(cero_vcpu_runstate_info, state_entry_time);
     const bool flag = (vcpu.domain->vm_assist >> CERO_VMASST_TYPE_runstate_update_flag & 1) != 0;
     if (flag) { // readers on other vCPUs retry while the flag is set
         copy.state_entry_time |= CERO_RUNSTATE_UPDATE;
-        if (!arch::copy_to_guest(entry_time, &copy.state_entry_time, 8))
-            return;
+        if (!arch::copy_to_guest(entry_time, &copy.state_entry_time, 8)) return;
     }
     // An address that cannot be written is the guest's loss.
-    if (!arch::copy_to_guest(vcpu.runstate_area, &copy, sizeof copy) || !flag)
-        return;
+    if (!arch::copy_to_guest(vcpu.runstate_area, &copy, sizeof copy) || !flag) return;
     copy.state_entry_time &= ~CERO_RUNSTATE_UPDATE;
     static_cast<void>(arch::copy_to_guest(entry_time, &copy.state_entry_time, 8));
 }
 
 namespace core {
 
-void write_time_areas(Vcpu& vcpu) noexcept {
-    publish_areas(vcpu);
-}
+void write_time_areas(Vcpu& vcpu) noexcept { publish_areas(vcpu); }
 
 } // namespace core
 

@@ -8,10 +8,8 @@
 namespace cero {
 
 Timer* TimerQueue::meld(Timer* left, Timer* right) noexcept {
-    if (left == nullptr)
-        return right;
-    if (right == nullptr)
-        return left;
+    if (left == nullptr) return right;
+    if (right == nullptr) return left;
     if (right->deadline_ < left->deadline_) {
         Timer* other = left;
         left = right;
@@ -19,8 +17,7 @@ Timer* TimerQueue::meld(Timer* left, Timer* right) noexcept {
     }
     right->previous_ = left;
     right->sibling_ = left->child_;
-    if (left->child_ != nullptr)
-        left->child_->previous_ = right;
+    if (left->child_ != nullptr) left->child_->previous_ = right;
     left->child_ = right;
     return left;
 }
@@ -32,8 +29,7 @@ Timer* TimerQueue::meld_siblings(Timer* first) noexcept {
         Timer* second = first->sibling_;
         Timer* rest = second == nullptr ? nullptr : second->sibling_;
         first->sibling_ = nullptr;
-        if (second != nullptr)
-            second->sibling_ = nullptr;
+        if (second != nullptr) second->sibling_ = nullptr;
         Timer* pair = meld(first, second);
         pair->sibling_ = pairs;
         pairs = pair;
@@ -46,8 +42,7 @@ Timer* TimerQueue::meld_siblings(Timer* first) noexcept {
         root = meld(root, pairs);
         pairs = next;
     }
-    if (root != nullptr)
-        root->previous_ = nullptr;
+    if (root != nullptr) root->previous_ = nullptr;
     return root;
 }
 
@@ -69,8 +64,7 @@ void TimerQueue::remove(Timer& timer) noexcept {
             timer.previous_->child_ = timer.sibling_;
         else
             timer.previous_->sibling_ = timer.sibling_;
-        if (timer.sibling_ != nullptr)
-            timer.sibling_->previous_ = timer.previous_;
+        if (timer.sibling_ != nullptr) timer.sibling_->previous_ = timer.previous_;
         root_ = meld(root_, below);
     }
     timer.child_ = timer.sibling_ = timer.previous_ = nullptr;
@@ -78,16 +72,14 @@ void TimerQueue::remove(Timer& timer) noexcept {
 }
 
 bool TimerQueue::postpone(Timer& timer, Nanoseconds deadline) noexcept {
-    if (timer.child_ != nullptr || deadline < timer.deadline_)
-        return false;
+    if (timer.child_ != nullptr || deadline < timer.deadline_) return false;
     timer.deadline_ = deadline;
     return true;
 }
 
 Timer* TimerQueue::pop_due(Nanoseconds now) noexcept {
     Timer* due = root_;
-    if (due == nullptr || due->deadline_ > now)
-        return nullptr;
+    if (due == nullptr || due->deadline_ > now) return nullptr;
     remove(*due);
     return due;
 }
@@ -96,17 +88,14 @@ namespace {
 
 constinit TimerQueue queues[max_cpus];
 
-TimerQueue& queue_of(CpuId cpu) noexcept {
-    return queues[cpu.raw() % max_cpus];
-}
+TimerQueue& queue_of(CpuId cpu) noexcept { return queues[cpu.raw() % max_cpus]; }
 
 /// The timer's own lock is held, so nobody else arms it; its CPU may take it off as due.
 void disarm(Timer& timer) {
     while (timer.is_armed()) {
         TimerQueue& queue = queue_of(timer.cpu());
         LockGuard guard{queue.lock};
-        if (timer.is_armed())
-            queue.remove(timer);
+        if (timer.is_armed()) queue.remove(timer);
     }
 }
 
@@ -116,8 +105,7 @@ void set_timer(Timer& timer, Nanoseconds deadline) {
     LockGuard own{timer.lock()};
     const CpuId cpu = arch::this_cpu_id();
     TimerQueue& queue = queue_of(cpu);
-    if (timer.is_armed() && timer.cpu() != cpu)
-        disarm(timer);
+    if (timer.is_armed() && timer.cpu() != cpu) disarm(timer);
     LockGuard guard{queue.lock};
     if (!timer.is_armed())
         queue.insert(timer, deadline, cpu);
@@ -132,8 +120,7 @@ void set_timer(Timer& timer, Nanoseconds deadline) {
 }
 
 void stop_timer(Timer& timer) {
-    if (!timer.is_armed())
-        return;
+    if (!timer.is_armed()) return;
     LockGuard own{timer.lock()};
     disarm(timer);
 }
