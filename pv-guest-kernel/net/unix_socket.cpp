@@ -230,6 +230,7 @@ Status UnixSocket::connect(const Address& address, bool nonblocking) noexcept {
                 return Errno::prototype;
             if (!is_stream()) {
                 peer_ = server;
+                was_connected_ = true;
                 return {};
             }
             if (!server->listening_)

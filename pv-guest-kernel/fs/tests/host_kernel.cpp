@@ -231,6 +231,11 @@ Result<std::size_t> copy_string_from_user(char* to, UserAddress from, std::size_
     return length;
 }
 
+Status sleep_until_interruptible(Nanoseconds deadline) noexcept {
+    monotonic = deadline;
+    return {};
+}
+
 void printk(Level, const char* format, ...) {
     va_list arguments;
     va_start(arguments, format);
