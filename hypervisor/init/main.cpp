@@ -60,13 +60,8 @@ void report_options() noexcept {
 }
 
 const char* type_name(arch::MemoryType type) noexcept {
-    switch (type) {
-    case arch::MemoryType::ram: return "RAM";
-    case arch::MemoryType::acpi: return "ACPI tables";
-    case arch::MemoryType::nvs: return "ACPI NVS";
-    case arch::MemoryType::unusable: return "unusable";
-    default: return "reserved";
-    }
+    constexpr const char* names[] = {"", "RAM", "reserved", "ACPI tables", "ACPI NVS", "unusable"};
+    return names[static_cast<std::uint32_t>(type) % 6];
 }
 
 void report_machine() noexcept {

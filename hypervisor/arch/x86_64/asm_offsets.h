@@ -12,12 +12,8 @@
 
 /* ArchVcpu */
 #define VCPU_R15 8
-#define VCPU_R14 16
-#define VCPU_R13 24
-#define VCPU_R12 32
-#define VCPU_RBP 40
-#define VCPU_RBX 48
 #define VCPU_R11 56
+#define VCPU_REGS_BELOW_RBX VCPU_R11
 #define VCPU_R10 64
 #define VCPU_R9 72
 #define VCPU_R8 80
@@ -30,7 +26,6 @@
 #define VCPU_RIP 136
 #define VCPU_RFLAGS 152
 #define VCPU_RSP 160
-#define VCPU_REGS_END 176
 #define VCPU_INFO 176
 #define VCPU_EXIT_WORK 184
 #define VCPU_USER_MODE 188

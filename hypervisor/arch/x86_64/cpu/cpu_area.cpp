@@ -30,7 +30,6 @@ static_assert(offsetof(PerCpu, stack_top) == PERCPU_STACK_TOP);
 static_assert(offsetof(PerCpu, scratch) == PERCPU_SCRATCH);
 static_assert(offsetof(PerCpu, softirqs) == PERCPU_SOFTIRQS);
 static_assert(offsetof(ArchVcpu, regs) == VCPU_R15);
-static_assert(offsetof(ArchVcpu, regs.rbx) == VCPU_RBX);
 static_assert(offsetof(ArchVcpu, regs.r11) == VCPU_R11);
 static_assert(offsetof(ArchVcpu, regs.rax) == VCPU_RAX);
 static_assert(offsetof(ArchVcpu, regs.rdi) == VCPU_RDI);
@@ -161,7 +160,7 @@ void load_cpu_state(CpuArea& area) noexcept {
     write_msr(Msr::sfmask, cleared);
     write_msr(Msr::efer, read_msr(Msr::efer) | 1); // SCE
     write_msr(Msr::sysenter_cs, 0);                // SYSENTER: #GP
-    write_msr(Msr::pat, 0x0000050100070406);       // the ABI's (C.10)
+    write_msr(Msr::pat, pat_value);
 
     write_cr0((read_cr0() | cr0::wp | cr0::mp | cr0::ne) & ~(cr0::ts | cr0::em | cr0::am));
     std::uint64_t bits = cr4::pae | cr4::pge | cr4::osfxsr | cr4::osxmmexcpt | cr4::de;

@@ -12,9 +12,6 @@ enum class Msr : std::uint32_t {
     tsc_deadline = 0x6e0,
     pat = 0x277,
     sysenter_cs = 0x174,
-    sysenter_esp = 0x175,
-    sysenter_eip = 0x176,
-    x2apic_base = 0x800,
     efer = 0xc0000080,
     star = 0xc0000081,
     lstar = 0xc0000082,
@@ -23,7 +20,6 @@ enum class Msr : std::uint32_t {
     fs_base = 0xc0000100,
     gs_base = 0xc0000101,
     kernel_gs_base = 0xc0000102,
-    tsc_aux = 0xc0000103,
 };
 
 inline std::uint64_t read_msr(Msr msr) noexcept {
@@ -66,35 +62,24 @@ inline constexpr std::uint64_t cf = 1, fixed = 2, pf = 4, af = 0x10, zf = 0x40, 
                                nt = 0x4000, rf = 0x10000, vm = 0x20000, ac = 0x40000, id = 0x200000;
 } // namespace rflags
 
-inline std::uint64_t read_cr0() noexcept {
-    std::uint64_t value;
-    __asm__ volatile("mov %%cr0, %0" : "=r"(value));
-    return value;
-}
-inline void write_cr0(std::uint64_t value) noexcept {
-    __asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
-}
-inline std::uint64_t read_cr2() noexcept {
-    std::uint64_t value;
-    __asm__ volatile("mov %%cr2, %0" : "=r"(value));
-    return value;
-}
-inline std::uint64_t read_cr3() noexcept {
-    std::uint64_t value;
-    __asm__ volatile("mov %%cr3, %0" : "=r"(value));
-    return value;
-}
-inline void write_cr3(std::uint64_t value) noexcept {
-    __asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
-}
-inline std::uint64_t read_cr4() noexcept {
-    std::uint64_t value;
-    __asm__ volatile("mov %%cr4, %0" : "=r"(value));
-    return value;
-}
-inline void write_cr4(std::uint64_t value) noexcept {
-    __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
-}
+#define CERO_CONTROL_REGISTER(name)                                                                \
+    inline std::uint64_t read_##name() noexcept {                                                  \
+        std::uint64_t value;                                                                       \
+        __asm__ volatile("mov %%" #name ", %0" : "=r"(value));                                     \
+        return value;                                                                              \
+    }                                                                                              \
+    inline void write_##name(std::uint64_t value) noexcept {                                       \
+        __asm__ volatile("mov %0, %%" #name : : "r"(value) : "memory");                            \
+    }
+CERO_CONTROL_REGISTER(cr0)
+CERO_CONTROL_REGISTER(cr2)
+CERO_CONTROL_REGISTER(cr3)
+CERO_CONTROL_REGISTER(cr4)
+#undef CERO_CONTROL_REGISTER
+
+/// The PAT of the ABI (pv-abi-facts C.10), which guests read.
+inline constexpr std::uint64_t pat_value = 0x0000050100070406;
+
 inline void write_xcr0(std::uint64_t value) noexcept {
     __asm__ volatile("xsetbv"
                      :

@@ -13,83 +13,54 @@ constexpr std::uint64_t resume = 0x10000;
 constexpr std::uint64_t arithmetic = cf | pf | af | zf | sf | of;
 } // namespace flag
 
-enum class Operand : std::uint8_t { reg, imm8, imm8_signed, imm_wide };
+enum class Operand : std::uint8_t { reg, imm8, imm_wide };
 
-/// One row: opcode, what it does, where its operand comes from. `extension`: ModRM.reg must be
-/// this.
 struct Form {
-    bool two_byte;
-    std::uint8_t opcode;
-    std::int8_t extension; ///< -1: ModRM.reg is a register
-    bool is_byte;
     StoreKind kind;
     Operand operand;
-};
-constexpr Form forms[] = {
-    {false, 0x88, -1, true, StoreKind::mov, Operand::reg},
-    {false, 0x89, -1, false, StoreKind::mov, Operand::reg},
-    {false, 0xc6, 0, true, StoreKind::mov, Operand::imm8},
-    {false, 0xc7, 0, false, StoreKind::mov, Operand::imm_wide},
-    {false, 0x86, -1, true, StoreKind::exchange, Operand::reg},
-    {false, 0x87, -1, false, StoreKind::exchange, Operand::reg},
-    {false, 0x00, -1, true, StoreKind::add, Operand::reg},
-    {false, 0x01, -1, false, StoreKind::add, Operand::reg},
-    {false, 0x08, -1, true, StoreKind::bit_or, Operand::reg},
-    {false, 0x09, -1, false, StoreKind::bit_or, Operand::reg},
-    {false, 0x20, -1, true, StoreKind::bit_and, Operand::reg},
-    {false, 0x21, -1, false, StoreKind::bit_and, Operand::reg},
-    {false, 0x28, -1, true, StoreKind::subtract, Operand::reg},
-    {false, 0x29, -1, false, StoreKind::subtract, Operand::reg},
-    {false, 0x30, -1, true, StoreKind::bit_xor, Operand::reg},
-    {false, 0x31, -1, false, StoreKind::bit_xor, Operand::reg},
-    {false, 0x80, 0, true, StoreKind::add, Operand::imm8},
-    {false, 0x80, 1, true, StoreKind::bit_or, Operand::imm8},
-    {false, 0x80, 4, true, StoreKind::bit_and, Operand::imm8},
-    {false, 0x80, 5, true, StoreKind::subtract, Operand::imm8},
-    {false, 0x80, 6, true, StoreKind::bit_xor, Operand::imm8},
-    {false, 0x81, 0, false, StoreKind::add, Operand::imm_wide},
-    {false, 0x81, 1, false, StoreKind::bit_or, Operand::imm_wide},
-    {false, 0x81, 4, false, StoreKind::bit_and, Operand::imm_wide},
-    {false, 0x81, 5, false, StoreKind::subtract, Operand::imm_wide},
-    {false, 0x81, 6, false, StoreKind::bit_xor, Operand::imm_wide},
-    {false, 0x83, 0, false, StoreKind::add, Operand::imm8_signed},
-    {false, 0x83, 1, false, StoreKind::bit_or, Operand::imm8_signed},
-    {false, 0x83, 4, false, StoreKind::bit_and, Operand::imm8_signed},
-    {false, 0x83, 5, false, StoreKind::subtract, Operand::imm8_signed},
-    {false, 0x83, 6, false, StoreKind::bit_xor, Operand::imm8_signed},
-    {true, 0xb0, -1, true, StoreKind::compare_exchange, Operand::reg},
-    {true, 0xb1, -1, false, StoreKind::compare_exchange, Operand::reg},
-    {true, 0xc0, -1, true, StoreKind::exchange_add, Operand::reg},
-    {true, 0xc1, -1, false, StoreKind::exchange_add, Operand::reg},
-    {true, 0xba, 5, false, StoreKind::bit_set, Operand::imm8},
-    {true, 0xba, 6, false, StoreKind::bit_reset, Operand::imm8},
-    {true, 0xba, 7, false, StoreKind::bit_flip, Operand::imm8},
-    {true, 0xab, -1, false, StoreKind::bit_set, Operand::reg},
-    {true, 0xb3, -1, false, StoreKind::bit_reset, Operand::reg},
-    {true, 0xbb, -1, false, StoreKind::bit_flip, Operand::reg},
+    bool is_byte;
 };
 
-constexpr std::size_t form_count = sizeof forms / sizeof forms[0];
-
-/// First row of each opcode, plus one; rows of one opcode follow each other. Built at compile time.
-struct FirstRow {
-    std::uint8_t row[2][256];
-};
-constexpr FirstRow make_first_rows() noexcept {
-    FirstRow first{};
-    for (std::size_t n = form_count; n-- > 0;)
-        first.row[forms[n].two_byte ? 1 : 0][forms[n].opcode] = static_cast<std::uint8_t>(n + 1);
-    return first;
+/// Kinds of the eight arithmetic operations as opcodes and ModRM.reg number them; or, adc, sbb and
+/// cmp of the row are not for page tables.
+std::optional<StoreKind> arithmetic_kind(unsigned number) noexcept {
+    switch (number & 7) {
+    case 0: return StoreKind::add;
+    case 1: return StoreKind::bit_or;
+    case 4: return StoreKind::bit_and;
+    case 5: return StoreKind::subtract;
+    case 6: return StoreKind::bit_xor;
+    default: return {};
+    }
 }
-constexpr FirstRow first_rows = make_first_rows();
 
-const Form* find_form(const Instruction& in, unsigned modrm_reg) noexcept {
-    const unsigned first = first_rows.row[in.two_byte ? 1 : 0][in.opcode];
-    if (first == 0) return nullptr;
-    for (std::size_t n = first - 1; n < form_count && forms[n].opcode == in.opcode; ++n)
-        if (forms[n].extension < 0 || static_cast<unsigned>(forms[n].extension) == (modrm_reg & 7))
-            return &forms[n];
-    return nullptr;
+std::optional<Form> find_form(const Instruction& in, unsigned modrm_reg) noexcept {
+    const unsigned opcode = in.two_byte ? 0x100u | in.opcode : in.opcode;
+    const bool is_byte = (opcode & 1) == 0;
+    const unsigned group = modrm_reg & 7;
+    if (opcode < 0x40 && (opcode & 7) < 2) // operation in bits 3 to 5, a register as the source
+        if (const auto kind = arithmetic_kind(opcode >> 3))
+            return Form{*kind, Operand::reg, is_byte};
+    switch (opcode & ~1u) { // the lowest bit tells bytes from words
+    case 0x88: return Form{StoreKind::mov, Operand::reg, is_byte};
+    case 0x86: return Form{StoreKind::exchange, Operand::reg, is_byte};
+    case 0x1b0: return Form{StoreKind::compare_exchange, Operand::reg, is_byte};
+    case 0x1c0: return Form{StoreKind::exchange_add, Operand::reg, is_byte};
+    case 0xc6:
+        if (group != 0) return {};
+        return Form{StoreKind::mov, is_byte ? Operand::imm8 : Operand::imm_wide, is_byte};
+    case 0x80:
+    case 0x82:
+        if (const auto kind = arithmetic_kind(group); kind && opcode != 0x82)
+            return Form{*kind, opcode == 0x81 ? Operand::imm_wide : Operand::imm8, is_byte};
+        return {};
+    default: break;
+    }
+    constexpr StoreKind bits[] = {StoreKind::bit_set, StoreKind::bit_reset, StoreKind::bit_flip};
+    if (opcode == 0x1ba && group >= 5) return Form{bits[group - 5], Operand::imm8, false};
+    for (unsigned n = 0; n < 3; ++n)
+        if (opcode == 0x1abu + n * 8) return Form{bits[n], Operand::reg, false};
+    return {};
 }
 
 std::uint64_t source_of(const StoreInstruction& in, const GuestRegs& regs) noexcept {
@@ -138,8 +109,8 @@ std::optional<StoreInstruction> decode_store(std::span<const std::uint8_t> code)
     const std::optional<Instruction> in = decode_instruction(code);
     if (!in || !in->has_modrm || in->modrm >> 6 == 3 || in->repeat) return {};
     const unsigned modrm_reg = (in->modrm >> 3 & 7u) | (in->rex & 4u) << 1;
-    const Form* form = find_form(*in, modrm_reg);
-    if (form == nullptr) return {};
+    const std::optional<Form> form = find_form(*in, modrm_reg);
+    if (!form) return {};
     StoreInstruction store{form->kind,
                            static_cast<std::uint8_t>(form->is_byte ? 1 : in->operand_bytes),
                            0,
@@ -149,7 +120,7 @@ std::optional<StoreInstruction> decode_store(std::span<const std::uint8_t> code)
     if (store.from_register && form->is_byte && in->rex == 0 && modrm_reg >= 4)
         return {}; // ah, ch, dh, bh: no kernel does that
     unsigned immediate_bytes = 0;
-    if (form->operand == Operand::imm8 || form->operand == Operand::imm8_signed)
+    if (form->operand == Operand::imm8)
         immediate_bytes = 1;
     else if (form->operand == Operand::imm_wide)
         immediate_bytes = store.bytes == 2 ? 2 : 4;

@@ -21,49 +21,46 @@
         .popsection
 .endm
 .macro PUSH_CLOBBERED
-        pushq   %rdi
-        pushq   %rsi
-        pushq   %rdx
-        pushq   %rcx
-        pushq   %rax
-        pushq   %r8
-        pushq   %r9
-        pushq   %r10
+        .irp reg, rdi, rsi, rdx, rcx, rax, r8, r9, r10, r11
+        pushq   %\reg
+        .endr
+.endm
+/* SYSCALL leaves rsp to us, rip in rcx and rflags in r11. */
+.macro SYSCALL_FRAME cs
+        swapgs
+        movq    %rsp, %gs:PERCPU_SCRATCH
+        movq    %gs:PERCPU_REGS_END, %rsp
+        pushq   $CERO_SEL_RING3_SS
+        pushq   %gs:PERCPU_SCRATCH
         pushq   %r11
+        pushq   \cs
+        pushq   %rcx
+        pushq   $SYSCALL_MARK
+        PUSH_CLOBBERED
+.endm
+.macro GUEST_ENTRY
+        CLAC_SITE
+        testb   $3, 16(%rsp)
+        jz      from_hypervisor
+        swapgs
+        cld
+        PUSH_CLOBBERED
 .endm
 .macro PUSH_PRESERVED
-        pushq   %rbx
-        pushq   %rbp
-        pushq   %r12
-        pushq   %r13
-        pushq   %r14
-        pushq   %r15
+        .irp reg, rbx, rbp, r12, r13, r14, r15
+        pushq   %\reg
+        .endr
 .endm
 .macro POP_ALL
-        popq    %r15
-        popq    %r14
-        popq    %r13
-        popq    %r12
-        popq    %rbp
-        popq    %rbx
-        popq    %r11
-        popq    %r10
-        popq    %r9
-        popq    %r8
-        popq    %rax
-        popq    %rcx
-        popq    %rdx
-        popq    %rsi
-        popq    %rdi
+        .irp reg, r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi
+        popq    %\reg
+        .endr
 .endm
 /* rdi = vcpu */
 .macro SAVE_PRESERVED
-        movq    %rbx, VCPU_RBX(%rdi)
-        movq    %rbp, VCPU_RBP(%rdi)
-        movq    %r12, VCPU_R12(%rdi)
-        movq    %r13, VCPU_R13(%rdi)
-        movq    %r14, VCPU_R14(%rdi)
-        movq    %r15, VCPU_R15(%rdi)
+        leaq    VCPU_REGS_BELOW_RBX(%rdi), %rsp
+        PUSH_PRESERVED
+        movq    %gs:PERCPU_STACK_TOP, %rsp
 .endm
 /* rdi = vcpu; jumps to \slow when anything is to be done before the guest runs, to \event when that is
  * just an event to deliver. Clobbers rcx. */
@@ -84,16 +81,7 @@
         .globl  syscall_entry
         .balign 64
 syscall_entry:
-        swapgs
-        movq    %rsp, %gs:PERCPU_SCRATCH
-        movq    %gs:PERCPU_REGS_END, %rsp
-        pushq   $CERO_SEL_RING3_SS
-        pushq   %gs:PERCPU_SCRATCH
-        pushq   %r11
-        pushq   $CERO_SEL_RING3_CS64
-        pushq   %rcx
-        pushq   $SYSCALL_MARK
-        PUSH_CLOBBERED
+        SYSCALL_FRAME $CERO_SEL_RING3_CS64
         cmpb    $0, (VCPU_USER_MODE - VCPU_R11)(%rsp)
         movq    %gs:PERCPU_STACK_TOP, %rsp
         jne     guest_system_call
@@ -223,12 +211,7 @@ stub_\vector:
 
 /* Page faults: short path first; what it leaves is emulated with all registers saved. */
 page_fault_entry:
-        CLAC_SITE
-        testb   $3, 16(%rsp)
-        jz      from_hypervisor
-        swapgs
-        cld
-        PUSH_CLOBBERED
+        GUEST_ENTRY
         movq    %gs:PERCPU_CURRENT, %rdi
         movq    %gs:PERCPU_STACK_TOP, %rsp
         call    page_fault_from_guest
@@ -241,12 +224,7 @@ page_fault_entry:
         jmp     exit_full
 
 exception_entry:
-        CLAC_SITE
-        testb   $3, 16(%rsp)
-        jz      from_hypervisor
-        swapgs
-        cld
-        PUSH_CLOBBERED
+        GUEST_ENTRY
         PUSH_PRESERVED
         movq    %gs:PERCPU_CURRENT, %rdi
         movq    %gs:PERCPU_STACK_TOP, %rsp
@@ -258,12 +236,7 @@ exception_entry:
         jmp     exit_full
 
 interrupt_entry:
-        CLAC_SITE
-        testb   $3, 16(%rsp)
-        jz      from_hypervisor
-        swapgs
-        cld
-        PUSH_CLOBBERED
+        GUEST_ENTRY
         movl    (VCPU_ERROR + 4 - VCPU_R11)(%rsp), %edi
         movq    %gs:PERCPU_STACK_TOP, %rsp
         call    handle_interrupt
@@ -320,8 +293,7 @@ nmi_entry:
         OWN_STACK_ENTER
         call    non_maskable_interrupt
         OWN_STACK_LEAVE
-machine_check_entry:
-double_fault_entry:
+fatal_entry:
         CLAC_SITE
         OWN_STACK_ENTER
         call    fatal_trap
@@ -344,35 +316,17 @@ debug_entry:
         call    exit_work
         jmp     exit_full
 
-        STUB 0, 0, exception_entry
+        .irp vector, 0, 3, 4, 5, 6, 7, 9, 15, 16, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31
+        STUB \vector, 0, exception_entry
+        .endr
+        .irp vector, 10, 11, 12, 13, 17, 21, 29, 30
+        STUB \vector, 1, exception_entry
+        .endr
         STUB 1, 0, debug_entry
         STUB 2, 0, nmi_entry
-        STUB 3, 0, exception_entry
-        STUB 4, 0, exception_entry
-        STUB 5, 0, exception_entry
-        STUB 6, 0, exception_entry
-        STUB 7, 0, exception_entry
-        STUB 8, 1, double_fault_entry
-        STUB 9, 0, exception_entry
-        STUB 10, 1, exception_entry
-        STUB 11, 1, exception_entry
-        STUB 12, 1, exception_entry
-        STUB 13, 1, exception_entry
+        STUB 8, 1, fatal_entry
         STUB 14, 1, page_fault_entry
-        STUB 15, 0, exception_entry
-        STUB 16, 0, exception_entry
-        STUB 17, 1, exception_entry
-        STUB 18, 0, machine_check_entry
-        .irp vector, 19, 20
-        STUB \vector, 0, exception_entry
-        .endr
-        STUB 21, 1, exception_entry
-        .irp vector, 22, 23, 24, 25, 26, 27, 28
-        STUB \vector, 0, exception_entry
-        .endr
-        STUB 29, 1, exception_entry
-        STUB 30, 1, exception_entry
-        STUB 31, 0, exception_entry
+        STUB 18, 0, fatal_entry
         STUB 128, 0, exception_entry    /* INT 0x80, which user programs may execute */
 
 /* Interrupt vectors 32..255, 16 bytes each. */
@@ -391,16 +345,7 @@ interrupt_stubs:
 /* SYSCALL from compatibility mode: not offered; the guest sees #UD at the instruction. */
         .globl  syscall32_entry
 syscall32_entry:
-        swapgs
-        movq    %rsp, %gs:PERCPU_SCRATCH
-        movq    %gs:PERCPU_REGS_END, %rsp
-        pushq   $CERO_SEL_RING3_SS
-        pushq   %gs:PERCPU_SCRATCH
-        pushq   %r11
-        pushq   $CERO_SEL_RING3_CS32
-        pushq   %rcx
-        pushq   $SYSCALL_MARK
-        PUSH_CLOBBERED
+        SYSCALL_FRAME $CERO_SEL_RING3_CS32
         PUSH_PRESERVED
         movq    %gs:PERCPU_CURRENT, %rdi
         movq    %gs:PERCPU_STACK_TOP, %rsp

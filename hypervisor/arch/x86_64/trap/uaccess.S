@@ -17,31 +17,14 @@
 /* uint64_t copy_guest_bytes(void* to, const void* from, uint64_t bytes) */
         .globl  copy_guest_bytes
 copy_guest_bytes:
-        movq    %rdx, %rcx
         GUEST_ACCESS 0
+        movq    %rdx, %rcx
         shrq    $3, %rcx
-        jz      2f
-0:      movq    (%rsi), %rax
-1:      movq    %rax, (%rdi)
-        addq    $8, %rsi
-        addq    $8, %rdi
-        decq    %rcx
-        jnz     0b
-2:      testl   $4, %edx
-        jz      8f
-6:      movl    (%rsi), %eax
-7:      movl    %eax, (%rdi)
-        addq    $4, %rsi
-        addq    $4, %rdi
-8:      andl    $3, %edx
-        jz      5f
-3:      movb    (%rsi), %al
-4:      movb    %al, (%rdi)
-        incq    %rsi
-        incq    %rdi
-        decl    %edx
-        jnz     3b
-5:      GUEST_ACCESS 1
+0:      rep movsq
+        movl    %edx, %ecx
+        andl    $7, %ecx
+1:      rep movsb
+        GUEST_ACCESS 1
         xorl    %eax, %eax
         ret
 copy_faulted:
@@ -50,10 +33,6 @@ copy_faulted:
         ret
         MAY_FAULT 0b, copy_faulted
         MAY_FAULT 1b, copy_faulted
-        MAY_FAULT 3b, copy_faulted
-        MAY_FAULT 4b, copy_faulted
-        MAY_FAULT 6b, copy_faulted
-        MAY_FAULT 7b, copy_faulted
 
 /* Up to 9 words without a loop: jumps into a sequence of eight-byte steps that ends with word 0.
  * uint64_t copy_guest_words(void* to, const void* from, uint64_t words), words in 1..9 */
@@ -70,35 +49,14 @@ copy_guest_words:
         MAY_FAULT 881b, copy_faulted
         MAY_FAULT 882b, copy_faulted
 .endm
-        COPY_WORD 64
-        COPY_WORD 56
-        COPY_WORD 48
-        COPY_WORD 40
-        COPY_WORD 32
-        COPY_WORD 24
-        COPY_WORD 16
-        COPY_WORD 8
+        .irp offset, 64, 56, 48, 40, 32, 24, 16, 8
+        COPY_WORD \offset
+        .endr
 copy_last_word:
         COPY_WORD 0
         GUEST_ACCESS 1
         xorl    %eax, %eax
         ret
-
-/* Large copies. uint64_t copy_guest_block(void* to, const void* from, uint64_t bytes) */
-        .globl  copy_guest_block
-copy_guest_block:
-        GUEST_ACCESS 0
-        movq    %rdx, %rcx
-        shrq    $3, %rcx
-0:      rep movsq
-        movl    %edx, %ecx
-        andl    $7, %ecx
-1:      rep movsb
-        GUEST_ACCESS 1
-        xorl    %eax, %eax
-        ret
-        MAY_FAULT 0b, copy_faulted
-        MAY_FAULT 1b, copy_faulted
 
 /* uint64_t clear_guest_bytes(void* to, uint64_t bytes) */
         .globl  clear_guest_bytes
@@ -141,16 +99,4 @@ selector_faulted:
         movl    $1, %eax
         ret
 
-/* bool read_msr_safe(uint32_t msr, uint64_t* value) */
-        .globl  read_msr_safe
-read_msr_safe:
-        movl    %edi, %ecx
-0:      rdmsr
-        movl    %eax, (%rsi)
-        movl    %edx, 4(%rsi)
-        movl    $1, %eax
-        ret
-1:      xorl    %eax, %eax
-        ret
-        MAY_FAULT 0b, 1b
         .section .note.GNU-stack, "", @progbits

@@ -6,7 +6,6 @@
 
 extern "C" {
 std::uint64_t copy_guest_bytes(void* to, const void* from, std::uint64_t bytes);
-std::uint64_t copy_guest_block(void* to, const void* from, std::uint64_t bytes);
 std::uint64_t clear_guest_bytes(void* to, std::uint64_t bytes);
 struct ExtableEntry {
     std::int32_t fault, fixup; ///< relative to the field itself
@@ -16,8 +15,6 @@ extern const ExtableEntry extable_start[], extable_end[];
 
 namespace cero::arch {
 namespace {
-
-constexpr std::size_t block_threshold = 256;
 
 /// The whole range is outside the hypervisor's hole and does not wrap. (What is not canonical
 /// faults.)
@@ -33,17 +30,13 @@ bool is_guest_range(GuestVirt address, std::size_t bytes) noexcept {
 bool copy_from_guest_any(void* to, GuestVirt from, std::size_t bytes) noexcept {
     if (!is_guest_range(from, bytes)) [[unlikely]]
         return false;
-    const auto* source = reinterpret_cast<const void*>(from.raw());
-    return (bytes < block_threshold ? copy_guest_bytes(to, source, bytes)
-                                    : copy_guest_block(to, source, bytes)) == 0;
+    return copy_guest_bytes(to, reinterpret_cast<const void*>(from.raw()), bytes) == 0;
 }
 
 bool copy_to_guest_any(GuestVirt to, const void* from, std::size_t bytes) noexcept {
     if (!is_guest_range(to, bytes)) [[unlikely]]
         return false;
-    auto* target = reinterpret_cast<void*>(to.raw());
-    return (bytes < block_threshold ? copy_guest_bytes(target, from, bytes)
-                                    : copy_guest_block(target, from, bytes)) == 0;
+    return copy_guest_bytes(reinterpret_cast<void*>(to.raw()), from, bytes) == 0;
 }
 
 bool clear_guest(GuestVirt to, std::size_t bytes) noexcept {
