@@ -372,6 +372,13 @@ public:
         case State::closing:
             if (state() == State::closed)
                 break;
+            if (registered_ && BlockRegistry::has_writer(*disk_)) {
+                kernel::printk(
+                    kernel::Level::warning,
+                    "%s: dom0 wants it back, but it is in use; unmount it, then ask again\n",
+                    disk_->name());
+                break;
+            }
             if (registered_ && state() == State::connected)
                 hide_and_drain();
             shut();

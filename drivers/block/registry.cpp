@@ -189,6 +189,11 @@ void BlockRegistry::remove(BlockDevice& device) {
     BlockHandle call_reference{device, BlockAccess::read};
 }
 
+bool BlockRegistry::has_writer(const BlockDevice& device) noexcept {
+    kernel::MutexGuard guard{State::lock};
+    return State::conflicts(device, BlockAccess::write_exclusive);
+}
+
 BlockHandle BlockRegistry::hold(BlockDevice& device) {
     kernel::MutexGuard guard{State::lock};
     ++device.handles_;

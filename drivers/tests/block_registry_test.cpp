@@ -43,7 +43,10 @@ TEST(BlockRegistry, OneExclusiveWriterAlsoAcrossPartitions) {
         EXPECT_EQ(BlockHandle::open("vda", BlockAccess::write_shared).error(), Errno::busy);
         EXPECT_TRUE(BlockHandle::open("vda", BlockAccess::read));
         EXPECT_TRUE(BlockHandle::open("vda2", BlockAccess::write_exclusive));
+        EXPECT_TRUE(BlockRegistry::has_writer(*disk));
+        EXPECT_FALSE(BlockRegistry::has_writer(*second));
     }
+    EXPECT_FALSE(BlockRegistry::has_writer(*disk));
     EXPECT_TRUE(BlockHandle::open("vda", BlockAccess::write_exclusive));
     EXPECT_EQ(BlockHandle::open("vdz", BlockAccess::read).error(), Errno::noent);
     BlockRegistry::remove(*second);

@@ -237,7 +237,8 @@ void Device::watch_fired(Watch& watch, const char*) {
     auto& device = *static_cast<Device*>(watch.context);
     const auto number = read_number(device.other_state_path_);
     const State state = number ? to_state(*number) : State::unknown;
-    if (state == device.other_seen_)
+    // Closing is said again when the first time was refused because the device was in use.
+    if (state == device.other_seen_ && state != State::closing)
         return;
     device.other_seen_ = state;
     device.other_changed(state);

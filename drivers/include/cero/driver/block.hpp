@@ -196,6 +196,8 @@ public:
     /// taken.
     [[nodiscard]] static Status add(BlockDevice& device, BlockDevice* whole = nullptr,
                                     std::uint64_t first_sector = 0);
+    /// Whether anybody holds the device, or a part of it, for writing.
+    [[nodiscard]] static bool has_writer(const BlockDevice& device) noexcept;
     /// A handle on a device that the caller has at hand, without a claim.
     [[nodiscard]] static BlockHandle hold(BlockDevice& device);
     /// Hides the device from new users; released() follows when the last handle closes.
