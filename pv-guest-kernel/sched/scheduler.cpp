@@ -24,6 +24,7 @@ namespace kernel {
 namespace {
 
 constexpr Nanoseconds time_slice = 10 * ns_per_ms;
+constexpr Nanoseconds least_run = ns_per_ms;
 constexpr unsigned level_count = 3;
 
 using RunList = cero::IntrusiveList<Thread, &Thread::run_link>;
@@ -108,6 +109,29 @@ void charge_slice(Thread& thread, Nanoseconds now) noexcept {
     }
     thread.slice_left = time_slice;
     thread.level = RunLevel::batch;
+}
+
+/// A thread became runnable: when does it get the CPU? Between programs, a more urgent one lets the
+/// other run for a moment first: a writer that wakes its reader with every byte would switch with
+/// every byte.
+void request_preemption(const Thread& woken) noexcept {
+    const Thread& running = *queue.current;
+    if (&running == queue.idle ||
+        (woken.level < running.level && woken.level == RunLevel::kernel)) {
+        queue.resched = true;
+        return;
+    }
+    Nanoseconds when = queue.slice_start;
+    if (woken.level < running.level)
+        when += least_run;
+    else if (!slice_timer.armed())
+        when = monotonic_ns() + time_slice;
+    else
+        return;
+    if (when <= monotonic_ns())
+        queue.resched = true;
+    else if (!slice_timer.armed() || slice_timer.deadline() > when)
+        slice_timer.arm(when);
 }
 
 void wake_sleeper(void* context) {
@@ -213,10 +237,7 @@ void make_runnable(Thread& thread) noexcept {
                 thread.slice_left = time_slice;
             }
             enqueue(thread, false);
-            if (queue.current == queue.idle || thread.level < queue.current->level)
-                queue.resched = true;
-            else if (!slice_timer.armed())
-                slice_timer.arm(monotonic_ns() + time_slice);
+            request_preemption(thread);
         }
     }
     queue.lock.unlock();
