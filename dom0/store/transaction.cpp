@@ -9,7 +9,15 @@ Status Transaction::touch(std::string_view path) {
         return {};
     if (touched_.size() >= operations_max)
         return Errno::nospc;
+    TRY(reserve(path.size()));
     touched_.emplace(path);
+    return {};
+}
+
+Status Transaction::reserve(std::size_t bytes) {
+    if (bytes_ + bytes > bytes_max)
+        return Errno::nospc;
+    bytes_ += bytes;
     return {};
 }
 
@@ -23,6 +31,7 @@ Status Transaction::write(const Caller& caller, std::string_view path, std::stri
     if (steps_.size() >= operations_max)
         return Errno::nospc;
     TRY(touch(path));
+    TRY(reserve(path.size() + value.size()));
     std::vector<Change> unreported;
     TRY(view_.write(caller, path, value, limits, unreported));
     steps_.push_back({Step::Kind::write, caller, std::string{path}, std::string{value}, {}});
@@ -33,6 +42,7 @@ Status Transaction::make(const Caller& caller, std::string_view path, const Tree
     if (steps_.size() >= operations_max)
         return Errno::nospc;
     TRY(touch(path));
+    TRY(reserve(path.size()));
     std::vector<Change> unreported;
     TRY(view_.make(caller, path, limits, unreported));
     steps_.push_back({Step::Kind::make, caller, std::string{path}, {}, {}});
@@ -43,6 +53,7 @@ Status Transaction::remove(const Caller& caller, std::string_view path) {
     if (steps_.size() >= operations_max)
         return Errno::nospc;
     TRY(touch(path));
+    TRY(reserve(path.size()));
     std::vector<Change> unreported;
     TRY(view_.remove(caller, path, unreported));
     steps_.push_back({Step::Kind::remove, caller, std::string{path}, {}, {}});
@@ -54,6 +65,7 @@ Status Transaction::set_permissions(const Caller& caller, std::string_view path,
     if (steps_.size() >= operations_max)
         return Errno::nospc;
     TRY(touch(path));
+    TRY(reserve(path.size()));
     std::vector<Change> unreported;
     TRY(view_.set_permissions(caller, path, permissions, limits, unreported));
     steps_.push_back({Step::Kind::set_permissions, caller, std::string{path}, {}, permissions});

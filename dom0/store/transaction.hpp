@@ -14,8 +14,9 @@ class Transaction {
 public:
     explicit Transaction(const Tree& live) : base_{live}, view_{live} {}
 
-    /// A bound on what one transaction may remember, against a guest that never commits.
+    /// Bounds on what one transaction may remember, against a guest that never commits.
     static constexpr std::size_t operations_max = 2048;
+    static constexpr std::size_t bytes_max = 256 << 10;
 
     [[nodiscard]] Result<const Node*> read(const Caller& caller, std::string_view path);
     Status write(const Caller& caller, std::string_view path, std::string_view value,
@@ -38,11 +39,14 @@ private:
         Permissions permissions;
     };
     Status touch(std::string_view path);
+    /// Nospc when a step with so many bytes would be too much.
+    [[nodiscard]] Status reserve(std::size_t bytes);
 
     Tree base_;
     Tree view_;
     std::set<std::string, std::less<>> touched_;
     std::vector<Step> steps_;
+    std::size_t bytes_{0}; ///< of paths and values in touched_ and steps_
 };
 
 } // namespace cero::store

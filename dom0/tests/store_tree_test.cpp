@@ -118,6 +118,17 @@ TEST_F(TreeTest, TransactionsOnDifferentNodesBothCommit) {
     EXPECT_EQ(tree.find("/d")->children.size(), 2u);
 }
 
+TEST_F(TreeTest, ATransactionRemembersABoundedAmount) {
+    Transaction transaction{tree};
+    const std::string value(2000, 'v');
+    int written = 0;
+    while (transaction.write(control, "/a", value, limits))
+        ++written;
+    EXPECT_GT(written, 100);
+    EXPECT_LT(written, 140);
+    EXPECT_TRUE(transaction.commit(tree, limits, changes));
+}
+
 TEST_F(TreeTest, TransactionConflictsOnAbsence) {
     Transaction transaction{tree};
     EXPECT_EQ(transaction.read(control, "/a").error(), Errno::noent);
