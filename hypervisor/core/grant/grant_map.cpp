@@ -23,7 +23,8 @@ struct EntryPlace {
     MachineFrame table{invalid_frame};
     unsigned index{};
 };
-EntryPlace find_place(Vcpu& current, std::uint64_t host_address, bool contains_pte) noexcept {
+[[gnu::always_inline]] inline EntryPlace find_place(Vcpu& current, std::uint64_t host_address,
+                                                    bool contains_pte) noexcept {
     if (!contains_pte) {
         const MappedEntry mapped = look_up(current.kernel_root, GuestVirt{host_address});
         return {mapped.table, mapped.index};
@@ -34,7 +35,8 @@ EntryPlace find_place(Vcpu& current, std::uint64_t host_address, bool contains_p
             static_cast<unsigned>(host_address >> 3) & (entries_per_table - 1)};
 }
 
-bool hold_l1(LockedTable& table, Vcpu& current, const EntryPlace& place) noexcept {
+[[gnu::always_inline]] inline bool hold_l1(LockedTable& table, Vcpu& current,
+                                           const EntryPlace& place) noexcept {
     return place.table != invalid_frame && table.hold(place.table, current.domain->slot) &&
            table.level() == FrameType::l1;
 }

@@ -52,8 +52,7 @@ Status apply(PageContext& context, LockedTable& table, const cero_mmu_update& re
     if (const Status held = table.hold(frame, context.tables.slot); !held)
         return store_plain(context.tables, frame, index, request.val);
     if (command == CERO_MMU_PT_UPDATE_PRESERVE_AD)
-        return replace_entry(context, table, index, Pte{request.val},
-                             {.preserve_accessed_dirty = true});
+        return replace_entry(context, table, index, Pte{request.val}, AccessBits::keep);
     return replace_entry(context, table, index, Pte{request.val});
 }
 
@@ -133,22 +132,40 @@ Status update_mapping(Vcpu& current, GuestVirt address, Pte value, std::uint64_t
 
 } // namespace
 
+namespace {
+
+/// Follows a present entry to the table below; null when there is none (or it lies in no memory).
+[[gnu::always_inline]] inline const Atomic<std::uint64_t>* table_below(Pte entry,
+                                                                       std::uint64_t end) noexcept {
+    const std::uint64_t address = entry.raw() & Pte::frame_mask;
+    if (!entry.is_present() || address >= end) [[unlikely]]
+        return nullptr;
+    // Another vCPU may have taken the tree apart: what was read can be anything, a hole among it.
+    if (frame_look(MachineFrame{address >> page_shift}).is_owned_by(slot_io)) [[unlikely]]
+        return nullptr;
+    return table_entries(MachineFrame{address >> page_shift});
+}
+
+} // namespace
+
 MappedEntry look_up(MachineFrame root, GuestVirt address) noexcept {
     const std::uint64_t high = address.raw() >> 47;
-    MappedEntry none{invalid_frame, 0, Pte{}};
     if ((high != 0 && high != 0x1ffff) || root == invalid_frame ||
-        is_hypervisor_slot(table_index(address, 4)))
-        return none;
-    MachineFrame table = root;
-    for (unsigned level = 4;; --level) {
-        const unsigned index = table_index(address, level);
-        const Pte entry{table_entries(table)[index].load(Order::relaxed)};
-        if (level == 1)
-            return {table, index, entry};
-        if (!entry.is_present() || !frame_exists(entry.frame()))
-            return none;
-        table = entry.frame();
+        is_hypervisor_slot(table_index(address, 4))) [[unlikely]]
+        return {invalid_frame, 0, Pte{}};
+    const std::uint64_t end = frame_limit << page_shift;
+    const Atomic<std::uint64_t>* table = table_entries(root);
+    Pte entry;
+    // Three steps down, unrolled: this is on the path of every update by address.
+#pragma GCC unroll 3
+    for (unsigned level = 4; level > 1; --level) {
+        entry = Pte{table[table_index(address, level)].load(Order::relaxed)};
+        table = table_below(entry, end);
+        if (table == nullptr) [[unlikely]]
+            return {invalid_frame, 0, Pte{}};
     }
+    const unsigned index = table_index(address, 1);
+    return {entry.frame(), index, Pte{table[index].load(Order::relaxed)}};
 }
 
 Status PageOwners::find_foreign(std::uint16_t id, Domain*& found) noexcept {
@@ -229,8 +246,13 @@ Status guest_pte_store(Vcpu& vcpu, GuestVirt address, std::uint64_t expected,
     LockedTable table;
     if (!table.hold(mapping.entry.frame(), vcpu.domain->slot) || table.level() != FrameType::l1)
         return Errno::noent;
-    return replace_entry(context, table, index_of(address.raw()), Pte{value},
-                         {.expected = &expected});
+    Atomic<std::uint64_t>& slot = table.entry(index_of(address.raw()));
+    return replace_l1(context, expected, Pte{value}, [&](Pte next) -> Result<Pte> {
+        std::uint64_t seen = expected;
+        if (!slot.compare_exchange(seen, next.raw(), Order::acq_rel)) [[unlikely]]
+            return Errno::again;
+        return Pte{expected};
+    });
 }
 
 } // namespace core

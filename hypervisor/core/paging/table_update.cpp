@@ -10,49 +10,19 @@ namespace cero {
 namespace {
 
 /// Stores `next`; the processor may be setting A and D bits at the same time. Yields what was
-/// there, or again when that was not the expected value.
-Result<Pte> store_entry(Atomic<std::uint64_t>& slot, Pte next, OldEntry old) noexcept {
-    if (old.expected == nullptr && !old.preserve_accessed_dirty)
+/// there.
+Pte store_entry(Atomic<std::uint64_t>& slot, Pte next, AccessBits bits) noexcept {
+    if (bits == AccessBits::replace)
         return Pte{slot.exchange(next.raw(), Order::acq_rel)};
-    std::uint64_t seen = old.expected != nullptr ? *old.expected : slot.load(Order::relaxed);
-    for (;;) {
-        std::uint64_t value = next.raw();
-        if (old.preserve_accessed_dirty)
-            value |= seen & (Pte::accessed | Pte::dirty);
-        if (slot.compare_exchange(seen, value, Order::acq_rel))
-            return Pte{seen};
-        if (old.expected != nullptr)
-            return Errno::again;
+    std::uint64_t seen = slot.load(Order::relaxed);
+    while (!slot.compare_exchange(seen, next.raw() | (seen & (Pte::accessed | Pte::dirty)),
+                                  Order::acq_rel)) {
     }
-}
-
-Status replace_l1(PageContext& context, Atomic<std::uint64_t>& slot, Pte value,
-                  OldEntry old) noexcept {
-    if (!value.is_present()) {
-        const Pte before = TRY(store_entry(slot, value, old));
-        if (before.is_present())
-            l1_entry_put(context, before);
-        return {};
-    }
-    const Pte next = adjust_l1(value);
-    const Pte now{slot.load(Order::relaxed)};
-    if (((now.raw() ^ next.raw()) & l1_structure) == 0) {
-        TRY(store_entry(slot, next, old));
-        return {};
-    }
-    TRY(l1_entry_get(context, next));
-    auto before = store_entry(slot, next, old);
-    if (!before) {
-        l1_entry_put(context, next);
-        return before.error();
-    }
-    if (before->is_present())
-        l1_entry_put(context, *before);
-    return {};
+    return Pte{seen};
 }
 
 Status replace_upper(PageContext& context, FrameType level, Atomic<std::uint64_t>& slot, Pte value,
-                     OldEntry old) noexcept {
+                     AccessBits bits) noexcept {
     const Pte now{slot.load(Order::relaxed)};
     const bool same_frame = value.is_present() && now.is_present() && now.frame() == value.frame();
     if (value.is_present()) {
@@ -62,32 +32,28 @@ Status replace_upper(PageContext& context, FrameType level, Atomic<std::uint64_t
             TRY(page_type_get(context, value.frame(), one_below(level)));
         value = adjust_upper(value, level);
     }
-    auto before = store_entry(slot, value, old);
-    if (!before) {
-        if (value.is_present() && !same_frame)
-            page_type_put(context, value.frame());
-        return before.error();
-    }
-    if (!before->is_present())
+    const Pte before = store_entry(slot, value, bits);
+    if (!before.is_present())
         return {};
     // Paging-structure caches may hold the old entry: it must be gone before the table behind it
     // can become ordinary memory.
     context.flush_tables_domain();
     if (!same_frame)
-        page_type_put(context, before->frame());
+        page_type_put(context, before.frame());
     return {};
 }
 
 } // namespace
 
 Status replace_entry(PageContext& context, const LockedTable& table, unsigned index, Pte value,
-                     OldEntry old) noexcept {
+                     AccessBits bits) noexcept {
     Atomic<std::uint64_t>& slot = table.entry(index);
-    if (table.level() == FrameType::l1) [[likely]]
-        return replace_l1(context, slot, value, old);
+    if (table.level() == FrameType::l1)
+        return replace_l1(context, slot.load(Order::relaxed), value,
+                          [&](Pte next) { return Result<Pte>{store_entry(slot, next, bits)}; });
     if (table.level() == FrameType::l4 && is_hypervisor_slot(index))
         return Errno::inval;
-    return replace_upper(context, table.level(), slot, value, old);
+    return replace_upper(context, table.level(), slot, value, bits);
 }
 
 } // namespace cero

@@ -41,38 +41,48 @@ private:
     FrameType level_{FrameType::none};
 };
 
-/// How the old value takes part in an update.
-struct OldEntry {
-    bool preserve_accessed_dirty{false};
-    const std::uint64_t* expected{nullptr}; ///< store only over this value; else again
-};
+/// What becomes of the accessed and dirty bits that the entry has at the moment of the exchange.
+enum class AccessBits : bool { replace, keep };
 
 /// Replaces entry `index` of a locked table. On any error the entry and all counts are as they
 /// were. inval, perm, busy, nomem: the new value is refused; restart: call again. After success
 /// `context.current.unfinished_table` may be set: the caller should stop and finish first.
 Status replace_entry(PageContext& context, const LockedTable& table, unsigned index, Pte value,
-                     OldEntry old) noexcept;
+                     AccessBits bits) noexcept;
 
-/// The common case by itself: a level-1 entry, whatever it was before.
+/// Replaces a level-1 entry with `exchange(value) -> Result<Pte before>`.
+template <typename Exchange>
+[[gnu::always_inline]] inline Status replace_l1(PageContext& context, std::uint64_t now, Pte value,
+                                                Exchange&& exchange) noexcept {
+    const bool takes = value.is_present() && [&] {
+        value = adjust_l1(value);
+        return ((now ^ value.raw()) & l1_structure) != 0;
+    }();
+    if (takes)
+        if (Status taken = l1_entry_get(context, value); !taken) [[unlikely]]
+            return taken;
+    auto before = exchange(value);
+    if (!before) [[unlikely]] {
+        if (takes)
+            l1_entry_put(context, value);
+        return before.error();
+    }
+    // With the same frame and rights as before, what the old entry held is the new one's.
+    if ((takes || !value.is_present()) && before->is_present())
+        l1_entry_put(context, *before);
+    return {};
+}
+
+/// The common case by itself: a level-1 entry, whatever it was before. The processor may be setting
+/// A and D at the same time; nothing else in the entry can change while the table is locked.
 [[gnu::always_inline]] inline Status replace_entry(PageContext& context, const LockedTable& table,
                                                    unsigned index, Pte value) noexcept {
     if (table.level() != FrameType::l1) [[unlikely]]
-        return replace_entry(context, table, index, value, OldEntry{});
+        return replace_entry(context, table, index, value, AccessBits::replace);
     Atomic<std::uint64_t>& slot = table.entry(index);
-    if (value.is_present()) {
-        value = adjust_l1(value);
-        const std::uint64_t now = slot.load(Order::relaxed);
-        if (((now ^ value.raw()) & l1_structure) == 0) {
-            slot.exchange(value.raw(), Order::acq_rel);
-            return {};
-        }
-        if (Status taken = l1_entry_get(context, value); !taken) [[unlikely]]
-            return taken;
-    }
-    // The processor may be setting A and D at the same time; nothing else in the entry can change.
-    if (const Pte before{slot.exchange(value.raw(), Order::acq_rel)}; before.is_present())
-        l1_entry_put(context, before);
-    return {};
+    return replace_l1(context, slot.load(Order::relaxed), value, [&](Pte next) {
+        return Result<Pte>{Pte{slot.exchange(next.raw(), Order::acq_rel)}};
+    });
 }
 
 } // namespace cero
