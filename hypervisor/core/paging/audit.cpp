@@ -172,7 +172,7 @@ struct Meeting {
 } // namespace
 
 std::optional<std::uint64_t> frame_audit_stopped() noexcept {
-    constexpr int attempts = 20;
+    constexpr int attempts = 1000; // a stopped CPU goes one table further in between
     for (int attempt = 0; attempt < attempts; ++attempt) {
         const CpuMask others = arch::online_cpus() & ~CpuMask::of(arch::this_cpu_id());
         std::uint32_t expected = 0;
