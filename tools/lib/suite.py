@@ -43,7 +43,7 @@ def lint_tests():
     """One test per script in tests/lint."""
     for script in sorted((ROOT / "tests" / "lint").glob("*.py")):
         if not script.name.startswith("_"):
-            yield Test(f"lint.{script.stem}", [sys.executable, str(script)], limit=300,
+            yield Test(f"lint.{script.stem}", [sys.executable, str(script)], limit=600,
                        environment={"CERO_BUILD": str(BUILD)})
 
 
