@@ -6,9 +6,9 @@
 //
 // Runs in event context: no thread, no wake-up. At most `max_jobs` requests are in flight; the
 // guest's others wait in its own ring. Nothing that the guest writes is read twice.
+#include "../ring/grant_pages.hpp"
 #include "../ring/ring.hpp"
 #include "../xenbus/bus.hpp"
-#include "grant_pages.hpp"
 #include "request.hpp"
 
 #include <cero/abi/types.h>
