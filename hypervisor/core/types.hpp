@@ -15,7 +15,6 @@ inline constexpr unsigned page_shift = 12;
 inline constexpr std::uint64_t page_size = 1ull << page_shift;
 
 using MachineFrame = Strong<struct MachineFrameTag, std::uint64_t>;
-using GuestFrame = Strong<struct GuestFrameTag, std::uint64_t>;
 using PhysAddr = Strong<struct PhysAddrTag, std::uint64_t>;
 using GuestVirt = Strong<struct GuestVirtTag, std::uint64_t>;
 using DomainId = Strong<struct DomainIdTag, std::uint16_t>;
@@ -35,15 +34,6 @@ constexpr MachineFrame operator+(MachineFrame frame, std::uint64_t pages) noexce
 constexpr GuestVirt operator+(GuestVirt address, std::uint64_t bytes) noexcept {
     return GuestVirt{address.raw() + bytes};
 }
-constexpr PhysAddr operator+(PhysAddr address, std::uint64_t bytes) noexcept {
-    return PhysAddr{address.raw() + bytes};
-}
-constexpr Nanoseconds operator+(Nanoseconds left, Nanoseconds right) noexcept {
-    return Nanoseconds{left.raw() + right.raw()};
-}
-constexpr Nanoseconds operator-(Nanoseconds left, Nanoseconds right) noexcept {
-    return Nanoseconds{left.raw() - right.raw()};
-}
 constexpr PhysAddr to_phys(MachineFrame frame) noexcept {
     return PhysAddr{frame.raw() << page_shift};
 }
@@ -55,14 +45,12 @@ inline constexpr MachineFrame invalid_frame{~0ull};
 inline constexpr DomainId domid_self{CERO_DOMID_SELF};
 inline constexpr DomainId domid_io{CERO_DOMID_IO};
 inline constexpr DomainId domid_xen{CERO_DOMID_XEN};
-inline constexpr DomainId domid_invalid{CERO_DOMID_INVALID};
 inline constexpr DomainId domid_idle{CERO_DOMID_IDLE};
 
 inline constexpr unsigned max_cpus = 64;
 inline constexpr unsigned max_vcpus = 64; ///< per domain; a set of vCPUs fits one word
 /// Slots of the domain table. Slot 0 is never a domain: an all-zero frame word has no owner.
 inline constexpr unsigned max_domain_slots = 1024;
-inline constexpr DomainSlot slot_none{0};
 inline constexpr DomainSlot slot_io{1021};
 inline constexpr DomainSlot slot_hypervisor{1022};
 inline constexpr DomainSlot slot_free{1023};

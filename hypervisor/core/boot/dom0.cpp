@@ -12,7 +12,6 @@
 #include <core/boot/initial_tables.hpp>
 #include <core/boot/options.hpp>
 #include <core/frame/frame_allocator.hpp>
-#include <core/frame/frame_table.hpp>
 #include <core/paging/mmu_ops.hpp>
 #include <core/paging/page_type.hpp>
 #include <core/sched/scheduler.hpp>

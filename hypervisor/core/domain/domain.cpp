@@ -7,7 +7,6 @@
 #include <arch/api/console.hpp>
 #include <arch/api/context.hpp>
 #include <arch/api/cpu.hpp>
-#include <arch/api/memory.hpp>
 #include <arch/api/power.hpp>
 #include <cero/lib/format.hpp>
 #include <core/domain/domain_internal.hpp>
@@ -18,8 +17,6 @@
 #include <core/paging/mmu_ops.hpp>
 #include <core/sched/scheduler.hpp>
 #include <core/time/guest_time.hpp>
-
-#include <new>
 
 namespace cero {
 namespace {

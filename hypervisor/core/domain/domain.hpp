@@ -2,14 +2,10 @@
 // Domain: a virtual machine, its rights, its share, its life; and the table of all domains.
 #pragma once
 
-#include <cero/abi/trap.h>
-#include <cero/lib/atomic.hpp>
 #include <core/domain/rights.hpp>
 #include <core/domain/vcpu.hpp>
 #include <core/event/event_table.hpp>
 #include <core/frame/memory_account.hpp>
-#include <core/lock.hpp>
-#include <core/types.hpp>
 
 namespace cero {
 

@@ -2,11 +2,8 @@
 // Physical interrupts: routing to the domain that handles them.
 #include <core/domain/pirq.hpp>
 
-#include <arch/api/memory.hpp>
 #include <core/event/event.hpp>
 #include <core/frame/frame_table.hpp>
-
-#include <new>
 
 namespace cero::pirq {
 namespace {

@@ -7,15 +7,11 @@
 #include <arch/api/context.hpp>
 #include <arch/api/cpu.hpp>
 #include <arch/api/hooks.hpp>
-#include <arch/api/memory.hpp>
 #include <core/event/event.hpp>
-#include <core/frame/frame_table.hpp>
 #include <core/paging/descriptors.hpp>
 #include <core/paging/mmu_ops.hpp>
 #include <core/sched/scheduler.hpp>
 #include <core/time/guest_time.hpp>
-
-#include <new>
 
 namespace cero {
 namespace {

@@ -6,11 +6,8 @@
 #include <arch/api/vcpu.hpp>
 #include <cero/abi/event.h>
 #include <cero/abi/sched.h>
-#include <cero/abi/shared_info.h>
-#include <cero/lib/atomic.hpp>
 #include <cero/lib/intrusive_list.hpp>
 #include <core/time/timer.hpp>
-#include <core/types.hpp>
 
 namespace cero {
 

@@ -134,21 +134,4 @@ void destroy(Domain& domain) {
     }
 }
 
-void dump(Domain& domain) {
-    static constexpr const char* names[] = {"closed", "reserved", "unbound", "interdomain",
-                                            "pirq",   "virq",     "ipi"};
-    for (std::uint32_t port = 1; port < domain.events.limit; ++port) {
-        const EventChannel* channel = domain.events.find(EventPort{port});
-        if (channel == nullptr || channel->state == ChannelState::closed) continue;
-        const bool interdomain = channel->state == ChannelState::interdomain;
-        const unsigned peer =
-            interdomain ? channel->remote->id.raw() : static_cast<unsigned>(channel->remote_id);
-        const std::uint64_t mask = domain.shared_info->evtchn_mask[port / 64] >> (port % 64);
-        arch::log(arch::Level::info, "  port %4u: %-11s vcpu %u number %u peer d%u%s%s", port,
-                  names[static_cast<unsigned>(channel->state)], channel->vcpu, channel->number,
-                  peer, is_pending(domain, port) ? " pending" : "",
-                  (mask & 1) != 0 ? " masked" : "");
-    }
-}
-
 } // namespace cero::event

@@ -23,6 +23,5 @@ void mark_pending(Vcpu& vcpu);
 Status close_all(Domain& domain);
 /// Frees the memory of the table. All ports are closed.
 void destroy(Domain& domain);
-void dump(Domain& domain);
 
 } // namespace cero::event

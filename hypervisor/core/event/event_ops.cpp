@@ -2,13 +2,9 @@
 // event_channel_op: making, connecting, moving and closing event channels.
 #include <core/event/event_internal.hpp>
 
-#include <arch/api/cpu.hpp>
 #include <core/domain/pirq.hpp>
 #include <core/frame/frame_table.hpp>
-#include <core/guest/guest_ptr.hpp>
 #include <core/hypercall/handlers.hpp>
-
-#include <new>
 
 namespace cero::event {
 namespace {
@@ -199,9 +195,7 @@ void close_interdomain(Domain& domain, std::uint32_t port, EventChannel& channel
 Status close(Vcpu& current, GuestPtr<cero_evtchn_close> argument) {
     const cero_evtchn_close op = TRY(argument.read());
     const EventChannel* channel = current.domain->events.find(EventPort{op.port});
-    if (channel == nullptr || channel->state == ChannelState::closed ||
-        channel->state == ChannelState::reserved)
-        return Errno::inval;
+    if (channel == nullptr || channel->state == ChannelState::closed) return Errno::inval;
     close_port(*current.domain, op.port);
     return {};
 }
@@ -235,27 +229,14 @@ Status status(Vcpu& current, GuestPtr<cero_evtchn_status> argument) {
         if (channel == nullptr) channel = &closed;
         op.vcpu = channel->vcpu;
         op.u = {};
-        switch (channel->state) {
-        case ChannelState::closed:
-        case ChannelState::reserved: op.status = CERO_EVTCHNSTAT_closed; break;
-        case ChannelState::unbound:
-            op.status = CERO_EVTCHNSTAT_unbound;
-            op.u.unbound.dom = static_cast<cero_domid>(channel->remote_id);
-            break;
-        case ChannelState::interdomain:
-            op.status = CERO_EVTCHNSTAT_interdomain;
+        op.status = static_cast<std::uint32_t>(channel->state);
+        if (channel->state == ChannelState::interdomain) {
             op.u.interdomain.dom = channel->remote->id.raw();
             op.u.interdomain.port = channel->number;
-            break;
-        case ChannelState::pirq:
-            op.status = CERO_EVTCHNSTAT_pirq;
-            op.u.pirq = channel->number;
-            break;
-        case ChannelState::virq:
-            op.status = CERO_EVTCHNSTAT_virq;
-            op.u.virq = channel->number;
-            break;
-        case ChannelState::ipi: op.status = CERO_EVTCHNSTAT_ipi; break;
+        } else if (channel->state == ChannelState::unbound) {
+            op.u.unbound.dom = static_cast<cero_domid>(channel->remote_id);
+        } else {
+            op.u.virq = channel->number; // or the pirq: at the same place
         }
     }
     return argument.write(op);

@@ -8,7 +8,8 @@
 
 namespace cero {
 
-enum class ChannelState : std::uint8_t { closed, reserved, unbound, interdomain, pirq, virq, ipi };
+/// Values as in CERO_EVTCHNSTAT_*.
+enum class ChannelState : std::uint8_t { closed, unbound, interdomain, pirq, virq, ipi };
 
 /// One port's state. Protected by the lock of its table; an interdomain pair changes only under the
 /// locks of both tables, so holding one of them keeps the peer alive.

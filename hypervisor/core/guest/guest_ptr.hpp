@@ -4,9 +4,6 @@
 #pragma once
 
 #include <arch/api/uaccess.hpp>
-#include <core/types.hpp>
-
-#include <type_traits>
 
 namespace cero {
 

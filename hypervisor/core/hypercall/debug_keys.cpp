@@ -5,7 +5,6 @@
 #include <arch/api/console.hpp>
 #include <arch/api/context.hpp>
 #include <arch/api/power.hpp>
-#include <core/event/event.hpp>
 #include <core/frame/frame_allocator.hpp>
 #include <core/frame/frame_table.hpp>
 #include <core/sched/scheduler.hpp>
@@ -48,13 +47,6 @@ void dump_vcpus() {
     });
 }
 
-void dump_events() {
-    for_each_domain([](Domain& domain) {
-        log(Level::info, "d%u: %u event channels", domain.id.raw(), domain.events.in_use);
-        event::dump(domain);
-    });
-}
-
 void audit_frames() {
     if (const auto wrong = frame_audit_stopped())
         log(Level::info, "audit: %lu frames or accounts disagree", *wrong);
@@ -68,7 +60,6 @@ void handle_debug_key(char key) {
     switch (key) {
     case 'a': audit_frames(); break;
     case 'd': dump_vcpus(); break;
-    case 'e': dump_events(); break;
     case 'm':
         log(Level::info, "frames: %lu free, of which %lu to be scrubbed", allocator_free_frames(),
             allocator_dirty_frames());
@@ -77,7 +68,7 @@ void handle_debug_key(char key) {
     case 'r': sched::dump(); break;
     case 'R': arch::reboot();
     default:
-        log(Level::info, "debug keys: a audit of all frames, d vCPU registers, e event channels, m "
+        log(Level::info, "debug keys: a audit of all frames, d vCPU registers, m "
                          "frames, q domains, "
                          "r run queues, R reboot");
         break;

@@ -3,7 +3,6 @@
 #include <core/hypercall/domctl_internal.hpp>
 
 #include <arch/api/context.hpp>
-#include <arch/api/memory.hpp>
 #include <core/boot/hypercall_page.hpp>
 #include <core/event/event.hpp>
 #include <core/frame/frame_table.hpp>
@@ -34,8 +33,6 @@ Status create(cero_domctl& op) {
     op.domain = id.raw();
     return {};
 }
-
-Status destroy(Vcpu& current, Domain& domain) { return destroy_domain(current, domain); }
 
 Status pause(Domain& domain) {
     if (domain.is_control) return Errno::inval;
@@ -238,7 +235,7 @@ bool has_output(std::uint32_t command) noexcept {
 
 Status apply(Vcpu& current, Domain& domain, cero_domctl& op) {
     switch (op.cmd) {
-    case CERO_DOMCTL_destroydomain: return destroy(current, domain);
+    case CERO_DOMCTL_destroydomain: return destroy_domain(current, domain);
     case CERO_DOMCTL_pausedomain: return pause(domain);
     case CERO_DOMCTL_unpausedomain: return unpause(domain);
     case CERO_DOMCTL_getdomaininfo:

@@ -3,11 +3,8 @@
 #pragma once
 
 #include <arch/api/cpu.hpp>
-#include <cero/abi/hypercall.h>
 #include <core/domain/vcpu.hpp>
 #include <core/guest/guest_ptr.hpp>
-
-#include <utility>
 
 namespace cero {
 
@@ -16,7 +13,11 @@ using HypercallEntry = std::int64_t (*)(std::uint64_t, std::uint64_t, std::uint6
                                         std::uint64_t);
 /// CERO_HYPERCALL_COUNT entries; those without a handler answer -ENOSYS. Entry code indexes it with
 /// a masked number after the bound check.
-extern const HypercallEntry hypercall_table[CERO_HYPERCALL_COUNT];
+struct HypercallTable {
+    HypercallEntry rows[CERO_HYPERCALL_COUNT];
+    constexpr HypercallEntry operator[](std::uint64_t number) const { return rows[number]; }
+};
+extern const HypercallTable hypercall_table;
 
 /// What a handler returns through the table to ask for its own continuation.
 inline constexpr std::int64_t hypercall_restart = -static_cast<std::int64_t>(Errno::restart);

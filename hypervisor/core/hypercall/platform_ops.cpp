@@ -5,7 +5,6 @@
 #include <arch/api/console.hpp>
 #include <arch/api/power.hpp>
 #include <cero/abi/platform.h>
-#include <core/domain/domain.hpp>
 #include <core/time/guest_time.hpp>
 
 namespace cero {

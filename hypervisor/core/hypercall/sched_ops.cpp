@@ -3,8 +3,6 @@
 #include <core/hypercall/handlers.hpp>
 
 #include <arch/api/clock.hpp>
-#include <arch/api/cpu.hpp>
-#include <core/domain/domain.hpp>
 #include <core/event/event_internal.hpp>
 #include <core/sched/scheduler.hpp>
 

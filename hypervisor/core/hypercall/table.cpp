@@ -25,80 +25,52 @@ Status not_implemented(Vcpu& current) {
     return Errno::nosys;
 }
 
-constexpr HypercallEntry none = wrap<&not_implemented>;
-
 } // namespace
 
 extern "C" std::int64_t hypercall_iret(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t,
                                        std::uint64_t);
 
-// Row n is hypercall number n.
-const HypercallEntry hypercall_table[CERO_HYPERCALL_COUNT] = {
-    /*  0 */ wrap<&arch::set_trap_table>,
-    /*  1 */ wrap<&mmu_update>,
-    /*  2 */ wrap<&arch::set_gdt>,
-    /*  3 */ wrap<&arch::stack_switch>,
-    /*  4 */ wrap<&arch::set_callbacks>,
-    /*  5 */ wrap<&arch::fpu_taskswitch>,
-    /*  6 */ none, // sched_op_compat
-    /*  7 */ wrap<&platform_op>,
-    /*  8 */ wrap<&arch::set_debugreg>,
-    /*  9 */ wrap<&arch::get_debugreg>,
-    /* 10 */ wrap<&update_descriptor>,
-    /* 11 */ none,
-    /* 12 */ wrap<&memory_op>,
-    /* 13 */ wrap<&multicall>,
-    /* 14 */ wrap<&update_va_mapping>,
-    /* 15 */ wrap<&set_timer_op>,
-    /* 16 */ none, // event_channel_op_compat
-    /* 17 */ wrap<&version_op>,
-    /* 18 */ wrap<&console_op>,
-    /* 19 */ none, // physdev_op_compat
-    /* 20 */ wrap<&grant_table_op>,
-    /* 21 */ wrap<&vm_assist_op>,
-    /* 22 */ wrap<&update_va_mapping_otherdomain>,
-    /* 23 */ &hypercall_iret,
-    /* 24 */ wrap<&vcpu_op>,
-    /* 25 */ wrap<&arch::set_segment_base>,
-    /* 26 */ wrap<&mmuext_op>,
-    /* 27 */ none, // xsm_op
-    /* 28 */ wrap<&arch::nmi_op>,
-    /* 29 */ wrap<&sched_op>,
-    /* 30 */ wrap<&arch::callback_op>,
-    /* 31 */ none, // xenoprof_op
-    /* 32 */ wrap<&event_channel_op>,
-    /* 33 */ wrap<&physdev_op>,
-    /* 34 */ none, // hvm_op
-    /* 35 */ wrap<&sysctl_op>,
-    /* 36 */ wrap<&domctl_op>,
-    /* 37 */ none, // kexec_op
-    /* 38 */ none, // tmem_op
-    /* 39 */ none, // argo_op
-    /* 40 */ none, // xenpmu_op
-    /* 41 */ none, // dm_op
-    /* 42 */ none, // hypfs_op
-    /* 43 */ none,
-    /* 44 */ none,
-    /* 45 */ none,
-    /* 46 */ none,
-    /* 47 */ none,
-    /* 48 */ none, // arch_0
-    /* 49 */ none,
-    /* 50 */ none,
-    /* 51 */ none,
-    /* 52 */ none,
-    /* 53 */ none,
-    /* 54 */ none,
-    /* 55 */ none,
-    /* 56 */ none,
-    /* 57 */ none,
-    /* 58 */ none,
-    /* 59 */ none,
-    /* 60 */ none,
-    /* 61 */ none,
-    /* 62 */ none,
-    /* 63 */ none,
-};
+namespace {
+
+constexpr HypercallTable make_table() {
+    HypercallTable table{};
+    for (HypercallEntry& row : table.rows) row = wrap<&not_implemented>;
+    table.rows[CERO_HYPERCALL_set_trap_table] = wrap<&arch::set_trap_table>;
+    table.rows[CERO_HYPERCALL_mmu_update] = wrap<&mmu_update>;
+    table.rows[CERO_HYPERCALL_set_gdt] = wrap<&arch::set_gdt>;
+    table.rows[CERO_HYPERCALL_stack_switch] = wrap<&arch::stack_switch>;
+    table.rows[CERO_HYPERCALL_set_callbacks] = wrap<&arch::set_callbacks>;
+    table.rows[CERO_HYPERCALL_fpu_taskswitch] = wrap<&arch::fpu_taskswitch>;
+    table.rows[CERO_HYPERCALL_platform_op] = wrap<&platform_op>;
+    table.rows[CERO_HYPERCALL_set_debugreg] = wrap<&arch::set_debugreg>;
+    table.rows[CERO_HYPERCALL_get_debugreg] = wrap<&arch::get_debugreg>;
+    table.rows[CERO_HYPERCALL_update_descriptor] = wrap<&update_descriptor>;
+    table.rows[CERO_HYPERCALL_memory_op] = wrap<&memory_op>;
+    table.rows[CERO_HYPERCALL_multicall] = wrap<&multicall>;
+    table.rows[CERO_HYPERCALL_update_va_mapping] = wrap<&update_va_mapping>;
+    table.rows[CERO_HYPERCALL_set_timer_op] = wrap<&set_timer_op>;
+    table.rows[CERO_HYPERCALL_xen_version] = wrap<&version_op>;
+    table.rows[CERO_HYPERCALL_console_io] = wrap<&console_op>;
+    table.rows[CERO_HYPERCALL_grant_table_op] = wrap<&grant_table_op>;
+    table.rows[CERO_HYPERCALL_vm_assist] = wrap<&vm_assist_op>;
+    table.rows[CERO_HYPERCALL_update_va_mapping_otherdomain] = wrap<&update_va_mapping_otherdomain>;
+    table.rows[CERO_HYPERCALL_iret] = &hypercall_iret;
+    table.rows[CERO_HYPERCALL_vcpu_op] = wrap<&vcpu_op>;
+    table.rows[CERO_HYPERCALL_set_segment_base] = wrap<&arch::set_segment_base>;
+    table.rows[CERO_HYPERCALL_mmuext_op] = wrap<&mmuext_op>;
+    table.rows[CERO_HYPERCALL_nmi_op] = wrap<&arch::nmi_op>;
+    table.rows[CERO_HYPERCALL_sched_op] = wrap<&sched_op>;
+    table.rows[CERO_HYPERCALL_callback_op] = wrap<&arch::callback_op>;
+    table.rows[CERO_HYPERCALL_event_channel_op] = wrap<&event_channel_op>;
+    table.rows[CERO_HYPERCALL_physdev_op] = wrap<&physdev_op>;
+    table.rows[CERO_HYPERCALL_sysctl] = wrap<&sysctl_op>;
+    table.rows[CERO_HYPERCALL_domctl] = wrap<&domctl_op>;
+    return table;
+}
+
+} // namespace
+
+constinit const HypercallTable hypercall_table = make_table();
 
 std::int64_t finish_hypercall(Vcpu& vcpu, std::uint64_t number, std::int64_t result) {
     if (result == hypercall_restart) {

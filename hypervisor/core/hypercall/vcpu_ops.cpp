@@ -4,8 +4,6 @@
 
 #include <arch/api/clock.hpp>
 #include <arch/api/context.hpp>
-#include <arch/api/memory.hpp>
-#include <core/domain/domain.hpp>
 #include <core/event/event.hpp>
 #include <core/frame/frame_table.hpp>
 #include <core/sched/scheduler.hpp>

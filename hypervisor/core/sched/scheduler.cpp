@@ -10,8 +10,6 @@
 #include <core/sched/run_queue.hpp>
 #include <core/time/guest_time.hpp>
 
-#include <new>
-
 namespace cero {
 
 bool is_runnable(const Vcpu& vcpu) noexcept {
@@ -323,22 +321,13 @@ void yield() {
     arch::raise_softirq(arch::Softirq::schedule);
 }
 
-void pause(Vcpu& vcpu) {
-    vcpu.pause_count.fetch_add(1, Order::seq_cst);
-    stop_and_wait(vcpu);
-}
-
-void unpause(Vcpu& vcpu) {
-    if (vcpu.pause_count.fetch_sub(1, Order::seq_cst) == 1) wake(vcpu);
-}
-
 void pause(Domain& domain) {
     domain.pause_count.fetch_add(1, Order::seq_cst);
     domain.for_each_vcpu([](Vcpu& vcpu) { stop(vcpu); });
 }
 
 void pause_and_wait(Domain& domain) {
-    domain.pause_count.fetch_add(1, Order::seq_cst);
+    pause(domain);
     domain.for_each_vcpu([](Vcpu& vcpu) { stop_and_wait(vcpu); });
 }
 

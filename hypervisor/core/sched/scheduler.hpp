@@ -3,7 +3,6 @@
 #pragma once
 
 #include <core/domain/vcpu.hpp>
-#include <core/types.hpp>
 
 namespace cero::sched {
 
@@ -27,8 +26,6 @@ void stop_and_wait(Vcpu& vcpu);
 /// The current vCPU goes behind those that wait.
 void yield();
 
-void pause(Vcpu& vcpu);
-void unpause(Vcpu& vcpu);
 void pause(Domain& domain);
 void pause_and_wait(Domain& domain);
 void unpause(Domain& domain);

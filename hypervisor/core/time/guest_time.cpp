@@ -3,9 +3,7 @@
 #include <core/time/guest_time.hpp>
 
 #include <arch/api/clock.hpp>
-#include <arch/api/cpu.hpp>
 #include <arch/api/hooks.hpp>
-#include <arch/api/uaccess.hpp>
 #include <core/hypercall/handlers.hpp>
 
 namespace cero {
