@@ -55,13 +55,12 @@ bool equals(Bytes text, const char* wanted) noexcept {
     return wanted[n] == '\0';
 }
 
-/// What the notes say, before it is combined.
+/// What the notes say, before it is combined; numbers by the type of their note.
 struct Notes {
     bool any{};
     bool wrong_version{};
     bool wrong_loader{};
-    std::optional<std::uint64_t> entry, hypercall_page, virt_base, paddr_offset, init_p2m,
-        mod_start_pfn;
+    std::optional<std::uint64_t> number[CERO_ELFNOTE_PHYS32_ENTRY + 1];
 };
 
 std::uint64_t number(Bytes descriptor) noexcept {
@@ -73,17 +72,10 @@ std::uint64_t number(Bytes descriptor) noexcept {
 
 void take_note(Notes& notes, std::uint32_t type, Bytes descriptor) noexcept {
     notes.any = true;
-    switch (type) {
-    case CERO_ELFNOTE_ENTRY: notes.entry = number(descriptor); break;
-    case CERO_ELFNOTE_HYPERCALL_PAGE: notes.hypercall_page = number(descriptor); break;
-    case CERO_ELFNOTE_VIRT_BASE: notes.virt_base = number(descriptor); break;
-    case CERO_ELFNOTE_PADDR_OFFSET: notes.paddr_offset = number(descriptor); break;
-    case CERO_ELFNOTE_INIT_P2M: notes.init_p2m = number(descriptor); break;
-    case CERO_ELFNOTE_MOD_START_PFN: notes.mod_start_pfn = number(descriptor); break;
-    case CERO_ELFNOTE_XEN_VERSION: notes.wrong_version = !equals(descriptor, "xen-3.0"); break;
-    case CERO_ELFNOTE_LOADER: notes.wrong_loader = !equals(descriptor, "generic"); break;
-    default: break;
-    }
+    if (type > CERO_ELFNOTE_PHYS32_ENTRY) return;
+    notes.number[type] = number(descriptor);
+    if (type == CERO_ELFNOTE_XEN_VERSION) notes.wrong_version = !equals(descriptor, "xen-3.0");
+    if (type == CERO_ELFNOTE_LOADER) notes.wrong_loader = !equals(descriptor, "generic");
 }
 
 constexpr std::uint64_t aligned4(std::uint64_t size) noexcept {
@@ -151,7 +143,8 @@ const char* check(const PvImage& image, const Notes& notes) noexcept {
     if (image.segment_count == 0) return "has nothing to load";
     if ((image.virt_base & (page_size - 1)) != 0 || !is_canonical(image.virt_base))
         return "has a malformed VIRT_BASE note";
-    if (notes.paddr_offset && !notes.virt_base) return "has a PADDR_OFFSET note without VIRT_BASE";
+    if (notes.number[CERO_ELFNOTE_PADDR_OFFSET] && !notes.number[CERO_ELFNOTE_VIRT_BASE])
+        return "has a PADDR_OFFSET note without VIRT_BASE";
     if (!inside(image.entry)) return "has its entry point outside its segments";
     if (image.hypercall_page &&
         ((*image.hypercall_page & (page_size - 1)) != 0 || !inside(*image.hypercall_page)))
@@ -189,14 +182,15 @@ std::optional<PvImage> parse_pv_image(Bytes file, const char*& problem) noexcept
     problem = "is made for another version of the interface than xen-3.0";
     if (notes.wrong_version || notes.wrong_loader) return {};
     PvImage image;
-    image.virt_base = notes.virt_base.value_or(0);
-    image.entry = notes.entry.value_or(header.entry);
-    image.hypercall_page = notes.hypercall_page;
-    image.init_p2m = notes.init_p2m;
-    image.ramdisk_by_frame = notes.mod_start_pfn.value_or(0) != 0;
+    image.virt_base = notes.number[CERO_ELFNOTE_VIRT_BASE].value_or(0);
+    image.entry = notes.number[CERO_ELFNOTE_ENTRY].value_or(header.entry);
+    image.hypercall_page = notes.number[CERO_ELFNOTE_HYPERCALL_PAGE];
+    image.init_p2m = notes.number[CERO_ELFNOTE_INIT_P2M];
+    image.ramdisk_by_frame = notes.number[CERO_ELFNOTE_MOD_START_PFN].value_or(0) != 0;
     for (unsigned n = 0; n < header.program_header_count; ++n) {
         if (!program_header(n) || segment.type != segment_load) continue;
-        if ((problem = add_segment(file, segment, notes.paddr_offset.value_or(0), image)) !=
+        if ((problem = add_segment(file, segment,
+                                   notes.number[CERO_ELFNOTE_PADDR_OFFSET].value_or(0), image)) !=
             nullptr)
             return {};
     }

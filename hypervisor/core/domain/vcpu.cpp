@@ -87,9 +87,11 @@ void start_cpu() noexcept {
 
 namespace {
 
+constexpr std::uint64_t gdt_pages(std::uint64_t entries) noexcept { return (entries + 511) / 512; }
+
 void drop_gdt(Vcpu& vcpu) {
-    const std::uint32_t pages = (vcpu.arch.gdt_entries + 511) / 512;
-    for (std::uint32_t n = 0; n < pages; ++n) put_descriptor_frame(vcpu.arch.gdt_frames[n]);
+    for (std::uint64_t n = 0; n < gdt_pages(vcpu.arch.gdt_entries); ++n)
+        put_descriptor_frame(vcpu.arch.gdt_frames[n]);
     vcpu.arch.gdt_entries = 0;
 }
 
@@ -102,7 +104,7 @@ void drop_ldt(Vcpu& vcpu) {
 
 /// References on the GDT pages of a context; those taken are dropped when one is refused.
 Status take_gdt(Domain& domain, const cero_vcpu_guest_context& context) {
-    const std::uint64_t pages = (context.gdt_ents + 511) / 512;
+    const std::uint64_t pages = gdt_pages(context.gdt_ents);
     if (pages > arch::gdt_guest_pages) return Errno::inval;
     for (std::uint64_t n = 0; n < pages; ++n) {
         const Status taken = get_descriptor_frame(domain, MachineFrame{context.gdt_frames[n]});
@@ -135,14 +137,14 @@ Status install_context(Vcpu& current, Vcpu& target, const cero_vcpu_guest_contex
     TRY(set_vcpu_roots(current, target, kernel, user)); // may be preempted: nothing else done yet
     TRY(take_gdt(domain, context));
     if (const Status set = arch::set_guest_context(target, context); !set) {
-        for (std::uint64_t n = 0; n < (context.gdt_ents + 511) / 512; ++n)
+        for (std::uint64_t n = 0; n < gdt_pages(context.gdt_ents); ++n)
             put_descriptor_frame(MachineFrame{context.gdt_frames[n]});
         return set.error();
     }
     drop_gdt(target);
     drop_ldt(target);
     target.arch.gdt_entries = static_cast<std::uint32_t>(context.gdt_ents);
-    for (std::uint64_t n = 0; n < (context.gdt_ents + 511) / 512; ++n)
+    for (std::uint64_t n = 0; n < gdt_pages(context.gdt_ents); ++n)
         target.arch.gdt_frames[n] = MachineFrame{context.gdt_frames[n]};
     target.arch.ldt_base = context.ldt_base;
     target.arch.ldt_entries = static_cast<std::uint32_t>(context.ldt_ents & 0x1fff);

@@ -317,25 +317,26 @@ namespace cero {
 
 namespace {
 
+/// Calls an operation with its argument, of the type that it takes.
+template <typename Argument>
+Status with(Status (*operation)(Vcpu&, GuestPtr<Argument>), Vcpu& current, std::uint64_t argument) {
+    return operation(current, GuestPtr<Argument>{argument});
+}
+
 /// Everything but the two operations that guests use all the time.
 [[gnu::noinline]] Status set_up(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
     using namespace event;
     switch (command) {
-    case CERO_EVTCHNOP_bind_interdomain:
-        return bind_interdomain(current, GuestPtr<cero_evtchn_bind_interdomain>{argument});
-    case CERO_EVTCHNOP_bind_virq:
-        return bind_virq(current, GuestPtr<cero_evtchn_bind_virq>{argument});
-    case CERO_EVTCHNOP_bind_pirq:
-        return bind_pirq(current, GuestPtr<cero_evtchn_bind_pirq>{argument});
-    case CERO_EVTCHNOP_bind_ipi: return bind_ipi(current, GuestPtr<cero_evtchn_bind_ipi>{argument});
-    case CERO_EVTCHNOP_bind_vcpu:
-        return bind_vcpu(current, GuestPtr<cero_evtchn_bind_vcpu>{argument});
-    case CERO_EVTCHNOP_close: return close(current, GuestPtr<cero_evtchn_close>{argument});
-    case CERO_EVTCHNOP_status: return status(current, GuestPtr<cero_evtchn_status>{argument});
-    case CERO_EVTCHNOP_alloc_unbound:
-        return alloc_unbound(current, GuestPtr<cero_evtchn_alloc_unbound>{argument});
+    case CERO_EVTCHNOP_bind_interdomain: return with(bind_interdomain, current, argument);
+    case CERO_EVTCHNOP_bind_virq: return with(bind_virq, current, argument);
+    case CERO_EVTCHNOP_bind_pirq: return with(bind_pirq, current, argument);
+    case CERO_EVTCHNOP_bind_ipi: return with(bind_ipi, current, argument);
+    case CERO_EVTCHNOP_bind_vcpu: return with(bind_vcpu, current, argument);
+    case CERO_EVTCHNOP_close: return with(event::close, current, argument);
+    case CERO_EVTCHNOP_status: return with(status, current, argument);
+    case CERO_EVTCHNOP_alloc_unbound: return with(alloc_unbound, current, argument);
     case CERO_EVTCHNOP_reset: {
-        const Status done = reset(current, GuestPtr<cero_evtchn_reset>{argument});
+        const Status done = with(reset, current, argument);
         return done.error() == Errno::restart ? hypercall_continue(current, command, argument)
                                               : done.error();
     }

@@ -54,6 +54,16 @@ std::uint32_t stopped_state(const Vcpu& vcpu) noexcept {
     return vcpu.is_blocked() && !vcpu.is_down() ? CERO_RUNSTATE_blocked : CERO_RUNSTATE_offline;
 }
 
+/// The CPU of the set, which is not empty, where fewest wait.
+CpuId least_loaded(CpuMask allowed) noexcept {
+    CpuId best = allowed.first();
+    allowed.for_each([&](CpuId cpu) {
+        if (queue_of(cpu).length.load(Order::relaxed) < queue_of(best).length.load(Order::relaxed))
+            best = cpu;
+    });
+    return best;
+}
+
 /// Where a vCPU that becomes runnable goes: its last CPU if that is idle, else any idle one, else
 /// the last one if allowed, else the allowed one where fewest wait.
 CpuId place(const Vcpu& vcpu) noexcept {
@@ -63,12 +73,7 @@ CpuId place(const Vcpu& vcpu) noexcept {
     if (idle.contains(last) || allowed.empty()) return last;
     if (!idle.empty()) return idle.first();
     if (allowed.contains(last)) return last;
-    CpuId best = allowed.first();
-    allowed.for_each([&](CpuId cpu) {
-        if (queue_of(cpu).length.load(Order::relaxed) < queue_of(best).length.load(Order::relaxed))
-            best = cpu;
-    });
-    return best;
+    return least_loaded(allowed);
 }
 
 bool is_over_cap(const Vcpu& vcpu) noexcept {
@@ -241,13 +246,7 @@ void schedule() {
 }
 
 void insert(Vcpu& vcpu) {
-    const CpuMask allowed = vcpu.affinity & arch::online_cpus();
-    CpuId best = allowed.first();
-    allowed.for_each([&](CpuId cpu) {
-        if (queue_of(cpu).length.load(Order::relaxed) < queue_of(best).length.load(Order::relaxed))
-            best = cpu;
-    });
-    vcpu.cpu.store(best.raw(), Order::relaxed);
+    vcpu.cpu.store(least_loaded(vcpu.affinity & arch::online_cpus()).raw(), Order::relaxed);
     vcpu.runstate.state = CERO_RUNSTATE_offline;
     vcpu.runstate.state_entry_time = arch::system_time().raw();
 }
