@@ -18,10 +18,14 @@ template <typename T = Unit>
 class [[nodiscard]] Result {
 public:
     constexpr Result(Errno error) noexcept : error_{error} {} // NOLINT(google-explicit-constructor)
+    // clang-format 14 does not know requires-clauses.
+    // clang-format off
     template <typename U = T>
-    requires std::is_constructible_v<T, U&&> &&(!std::is_same_v<std::remove_cvref_t<U>, Result>)&&(
-        !std::is_same_v<std::remove_cvref_t<U>, Errno>)constexpr Result(U&& value) noexcept
-        : value_(std::forward<U>(value)) {} // NOLINT
+        requires(std::is_constructible_v<T, U&&> && !std::is_same_v<std::remove_cvref_t<U>, Result> &&
+                 !std::is_same_v<std::remove_cvref_t<U>, Errno>)
+    // NOLINTNEXTLINE(google-explicit-constructor, bugprone-forwarding-reference-overload)
+    constexpr Result(U&& value) noexcept : value_(std::forward<U>(value)) {}
+    // clang-format on
 
     constexpr Result(Result&& other) noexcept : error_{other.error_} {
         if (other.has_value())
