@@ -76,9 +76,10 @@ void guest::test_main() {
     static Page pages[2];
     update_va_mapping(address(&pages[1]), 0, CERO_UVMF_INVLPG);
     const Word crossing = address(&pages[1]) - 4;
-    for (const unsigned number :
+    for (const int number :
          {CERO_HYPERCALL_event_channel_op, CERO_HYPERCALL_sched_op, CERO_HYPERCALL_physdev_op})
-        check_equal("argument that crosses into an unmapped page", hypercall(number, 3, crossing),
+        check_equal("argument that crosses into an unmapped page",
+                    hypercall(static_cast<unsigned>(number), 3, crossing),
                     number == CERO_HYPERCALL_physdev_op ? -CERO_ENOSYS
                     : number == CERO_HYPERCALL_sched_op ? -CERO_EFAULT
                                                         : -CERO_EINVAL);
