@@ -266,8 +266,8 @@ Status AddressSpace::protect(UserAddress start, UserAddress end,
     UserAddress covered = start;
     for (std::size_t i = areas.first_ending_above(start);
          i < areas.size() && areas[i].start <= covered; ++i) {
-        if (areas[i].fixed_size && (areas[i].start < start || areas[i].end > end))
-            return Errno::inval;
+        if (areas[i].device) // the hypervisor judges foreign frames, not we
+            return Errno::acces;
         covered = areas[i].end;
         if (covered >= end)
             break;

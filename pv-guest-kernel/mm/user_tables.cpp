@@ -67,16 +67,15 @@ void return_root_pair(RootPair& pair) noexcept {
     free_pairs = &pair;
 }
 
-bool UserTables::NodeList::add(std::uint64_t key, Page* page) noexcept {
-    if (count == capacity) {
-        const std::size_t larger = capacity == 0 ? 4 : capacity * 2;
-        auto* grown = static_cast<Node*>(krealloc(nodes, larger * sizeof(Node)));
-        if (grown == nullptr)
-            return false;
-        nodes = grown;
-        capacity = larger;
-    }
-    nodes[count++] = {key, page};
+bool UserTables::NodeList::reserve() noexcept {
+    if (count < capacity)
+        return true;
+    const std::size_t larger = capacity == 0 ? 4 : capacity * 2;
+    auto* grown = static_cast<Node*>(krealloc(nodes, larger * sizeof(Node)));
+    if (grown == nullptr)
+        return false;
+    nodes = grown;
+    capacity = larger;
     return true;
 }
 
@@ -110,21 +109,23 @@ Result<Page*> UserTables::make_level3(UserAddress address) noexcept {
     }
     if (Page* table = level3_.find(slot); table != nullptr)
         return table;
+    if (!level3_.reserve())
+        return Errno::nomem;
     roots_.kernel_root->flags |= live;
     Page* table =
         TRY(new_table(*roots_.kernel_root, slot)); // activate() repeats it in the user root
-    if (!level3_.add(slot, table))
-        panic("no memory for a list of page tables");
+    level3_.add(slot, table);
     return table;
 }
 
 Result<Page*> UserTables::make_level2(UserAddress address) noexcept {
     if (Page* table = level2(address); table != nullptr)
         return table;
+    if (!level2_.reserve())
+        return Errno::nomem;
     Page* parent = TRY(make_level3(address));
     Page* table = TRY(new_table(*parent, table_index(address, 3)));
-    if (!level2_.add(address >> 30, table))
-        panic("no memory for a list of page tables");
+    level2_.add(address >> 30, table);
     return table;
 }
 

@@ -95,7 +95,9 @@ private:
                     return nodes[i].page;
             return nullptr;
         }
-        [[nodiscard]] bool add(std::uint64_t key, Page* page) noexcept;
+        /// Makes room, so that the next add() cannot fail.
+        [[nodiscard]] bool reserve() noexcept;
+        void add(std::uint64_t key, Page* page) noexcept { nodes[count++] = {key, page}; }
     };
     using PageList = cero::IntrusiveList<Page, &Page::link>;
 

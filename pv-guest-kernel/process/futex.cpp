@@ -127,8 +127,10 @@ Result<Nanoseconds> deadline_of(int op, UserAddress timeout) noexcept {
     if (time.seconds < 0 || time.nanoseconds < 0 ||
         time.nanoseconds >= static_cast<std::int64_t>(ns_per_s))
         return Errno::inval;
-    const Nanoseconds value = static_cast<Nanoseconds>(time.seconds) * ns_per_s +
-                              static_cast<Nanoseconds>(time.nanoseconds);
+    constexpr std::int64_t longest = 1LL << 33; // seconds; beyond that, forever
+    const Nanoseconds value =
+        static_cast<Nanoseconds>(time.seconds < longest ? time.seconds : longest) * ns_per_s +
+        static_cast<Nanoseconds>(time.nanoseconds);
     if ((op & op_mask) == op_wait)
         return monotonic_ns() + value; // relative
     if ((op & op_realtime) == 0)

@@ -35,10 +35,16 @@ void WaitQueue::prepare(Waiter& waiter, bool interruptible) noexcept {
     self->state = interruptible ? ThreadState::interruptible : ThreadState::sleeping;
 }
 
-void WaitQueue::finish(Waiter& waiter) noexcept {
-    SpinGuard guard{lock_};
-    current()->state = ThreadState::runnable;
-    decltype(waiters_)::remove(waiter);
+void WaitQueue::finish(Waiter& waiter, bool satisfied) noexcept {
+    bool pass_on = false;
+    {
+        SpinGuard guard{lock_};
+        current()->state = ThreadState::runnable;
+        pass_on = !satisfied && !waiter.link.is_linked();
+        decltype(waiters_)::remove(waiter);
+    }
+    if (pass_on)
+        wake_one();
 }
 
 void WaitQueue::sleep() noexcept {

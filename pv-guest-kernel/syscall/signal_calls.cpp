@@ -201,8 +201,11 @@ Result<std::int64_t> sys_rt_sigtimedwait(UserAddress in, UserAddress out, UserAd
             std::int64_t seconds, nanoseconds;
         } time;
         TRY(copy_from_user(&time, timeout, sizeof time));
+        constexpr std::int64_t longest = 1LL << 33;
         if (time.seconds < 0 || time.nanoseconds < 0)
             return Errno::inval;
+        if (time.seconds > longest)
+            time.seconds = longest;
         deadline = monotonic_ns() + static_cast<Nanoseconds>(time.seconds) * ns_per_s +
                    static_cast<Nanoseconds>(time.nanoseconds);
     }

@@ -55,7 +55,8 @@ Result<Nanoseconds> from_user(UserAddress address) noexcept {
 Result<Nanoseconds> from_timeval(const Timeval& time) noexcept {
     if (time.seconds < 0 || time.microseconds < 0 || time.microseconds >= 1'000'000)
         return Errno::inval;
-    return static_cast<Nanoseconds>(time.seconds) * ns_per_s +
+    constexpr std::int64_t longest = 1LL << 33;
+    return static_cast<Nanoseconds>(time.seconds < longest ? time.seconds : longest) * ns_per_s +
            static_cast<Nanoseconds>(time.microseconds) * ns_per_us;
 }
 

@@ -188,7 +188,7 @@ void Mutex::unlock() noexcept {
     owner_ = nullptr;
 }
 void WaitQueue::prepare(Waiter&, bool) noexcept {}
-void WaitQueue::finish(Waiter&) noexcept {}
+void WaitQueue::finish(Waiter&, bool) noexcept {}
 void WaitQueue::sleep() noexcept {
     panic("would sleep");
 }

@@ -88,7 +88,7 @@ public:
                 break;
             }
         }
-        finish(waiter);
+        finish(waiter, in_time);
         return in_time;
     }
     /// Errno::timedout when the deadline passed, Errno::restart when a signal is pending.
@@ -107,7 +107,7 @@ public:
                 break;
             }
         }
-        finish(waiter);
+        finish(waiter, error == Errno::ok);
         return error;
     }
 
@@ -125,7 +125,7 @@ public:
     /// The pieces of the loops above: marks the current thread as going to sleep (so that a wake
     /// from now on is not lost), sleeps, and undoes.
     void prepare(Waiter& waiter, bool interruptible) noexcept;
-    void finish(Waiter& waiter) noexcept;
+    void finish(Waiter& waiter, bool satisfied = true) noexcept;
     static void sleep() noexcept;
     static bool sleep_until(Nanoseconds deadline) noexcept; ///< false: the deadline passed
     static bool interrupted() noexcept;
