@@ -205,6 +205,8 @@ void Interface::detach() noexcept {
     netif_remove(&lwip);
     while (PacketBuffer* packet = incoming_.pop_front())
         packet->release();
+    while (PacketBuffer* packet = outgoing_.pop_front())
+        packet->release();
 }
 
 err_t Interface::initialize(netif* interface) {
