@@ -20,30 +20,24 @@ public:
     Side(const Side&) = delete;
     Side& operator=(const Side&) = delete;
     ~Side() {
-        if (!held_)
-            return;
+        if (!held_) return;
         put_frame(frame_, access_);
-        if (granter_ != nullptr)
-            unpin(*granter_, ref_, access_);
+        if (granter_ != nullptr) unpin(*granter_, ref_, access_);
     }
 
     Code hold_granted(DomainCache& domains, Domain& self, DomainId granter, GrantRef ref,
                       Access access) noexcept {
         Domain* owner = domains.find(granter);
-        if (owner == nullptr)
-            return CERO_GNTST_bad_domain;
+        if (owner == nullptr) return CERO_GNTST_bad_domain;
         const Pinned pinned = pin(*owner, ref, self, access, 1);
-        if (pinned.code != CERO_GNTST_okay)
-            return pinned.code;
+        if (pinned.code != CERO_GNTST_okay) return pinned.code;
         granter_ = owner;
         ref_ = ref;
         return keep(pinned.frame, access);
     }
     Code hold_own(Domain& self, DomainId named, MachineFrame frame, Access access) noexcept {
-        if (named != domid_self && named != self.id)
-            return CERO_GNTST_permission_denied;
-        if (!frame_look(frame).is(FrameWord::allocated))
-            return CERO_GNTST_bad_page;
+        if (named != domid_self && named != self.id) return CERO_GNTST_permission_denied;
+        if (!frame_look(frame).is(FrameWord::allocated)) return CERO_GNTST_bad_page;
         const Status held = access == Access::write ? frame_get_writable(frame, self.slot)
                                                     : frame_get(frame, self.slot);
         return held ? keep(frame, access) : Code{CERO_GNTST_bad_page};
@@ -80,15 +74,13 @@ Code copy_one(Domain& self, Domains& domains, const cero_gnttab_copy& op) noexce
                                           GrantRef{op.source.u.ref}, Access::read)
                     : source.hold_own(self, DomainId{op.source.domid},
                                       MachineFrame{op.source.u.gmfn}, Access::read);
-    if (code != CERO_GNTST_okay)
-        return code;
+    if (code != CERO_GNTST_okay) return code;
     code = (op.flags & CERO_GNTCOPY_dest_gref) != 0
                ? dest.hold_granted(domains.dest, self, DomainId{op.dest.domid},
                                    GrantRef{op.dest.u.ref}, Access::write)
                : dest.hold_own(self, DomainId{op.dest.domid}, MachineFrame{op.dest.u.gmfn},
                                Access::write);
-    if (code != CERO_GNTST_okay)
-        return code;
+    if (code != CERO_GNTST_okay) return code;
     memmove(dest.at(op.dest.offset), source.at(op.source.offset), op.len);
     return CERO_GNTST_okay;
 }

@@ -29,8 +29,7 @@ struct EntryPlace {
         const MappedEntry mapped = look_up(current.kernel_root, GuestVirt{host_address});
         return {mapped.table, mapped.index};
     }
-    if ((host_address & 7) != 0)
-        return {};
+    if ((host_address & 7) != 0) return {};
     return {to_frame(PhysAddr{host_address}),
             static_cast<unsigned>(host_address >> 3) & (entries_per_table - 1)};
 }
@@ -43,10 +42,8 @@ struct EntryPlace {
 
 constexpr Pte entry_for(MachineFrame frame, std::uint32_t flags) noexcept {
     std::uint64_t bits = Pte::present | Pte::accessed | Pte::no_execute | Pte::user;
-    if ((flags & CERO_GNTMAP_readonly) == 0)
-        bits |= Pte::write | Pte::dirty;
-    if ((flags & CERO_GNTMAP_application_map) == 0)
-        bits |= guest_kernel;
+    if ((flags & CERO_GNTMAP_readonly) == 0) bits |= Pte::write | Pte::dirty;
+    if ((flags & CERO_GNTMAP_application_map) == 0) bits |= guest_kernel;
     bits |= (std::uint64_t{flags >> CERO_GNTMAP_guest_avail_shift} << 9) & Pte::available;
     return Pte::of(frame, bits);
 }
@@ -59,8 +56,7 @@ Code install(PageContext& context, std::uint64_t host_address, bool contains_pte
     if (!hold_l1(table, context.current, place))
         return contains_pte ? CERO_GNTST_general_error : CERO_GNTST_bad_virt_addr;
     const Pte before{table.entry(place.index).exchange(entry.raw(), Order::acq_rel)};
-    if (before.is_present())
-        l1_entry_put(context, before);
+    if (before.is_present()) l1_entry_put(context, before);
     return CERO_GNTST_okay;
 }
 
@@ -70,11 +66,9 @@ Code map_one(PageContext& context, DomainCache& domains, cero_gnttab_map_grant_r
     if ((flags & (CERO_GNTMAP_host_map | CERO_GNTMAP_device_map)) == 0)
         return CERO_GNTST_bad_gntref;
     Domain* granter = domains.find(DomainId{op.dom});
-    if (granter == nullptr)
-        return CERO_GNTST_bad_domain;
+    if (granter == nullptr) return CERO_GNTST_bad_domain;
     const std::uint32_t handle = take_handle(self);
-    if (handle == no_handle)
-        return CERO_GNTST_no_device_space;
+    if (handle == no_handle) return CERO_GNTST_no_device_space;
     const bool host = (flags & CERO_GNTMAP_host_map) != 0;
     const Access access = (flags & CERO_GNTMAP_readonly) != 0 ? Access::read : Access::write;
     // One set of references for the record, one for the page-table entry: the guest may get rid of
@@ -108,8 +102,7 @@ Code remove_entry(PageContext& context, const Mapping& mapping, std::uint64_t ho
     LockedTable table;
     const EntryPlace place =
         find_place(context.current, host_address, (mapping.flags & CERO_GNTMAP_contains_pte) != 0);
-    if (!hold_l1(table, context.current, place))
-        return CERO_GNTST_general_error;
+    if (!hold_l1(table, context.current, place)) return CERO_GNTST_general_error;
     Atomic<std::uint64_t>& slot = table.entry(place.index);
     const Pte now{slot.load(Order::relaxed)};
     if (!now.is_present() || now.frame().raw() != mapping.frame ||
@@ -131,8 +124,7 @@ struct FinishedBatch {
     Finished items[chunk];
 
     void complete(Domain& domain) noexcept {
-        if (count == 0)
-            return;
+        if (count == 0) return;
         arch::tlb_flush(domain.dirty_mask());
         for (unsigned n = 0; n < count; ++n) {
             const Mapping& mapping = items[n].mapping;
@@ -149,13 +141,11 @@ Code unmap_one(PageContext& context, const cero_gnttab_unmap_grant_ref& op,
                FinishedBatch& finished) noexcept {
     Domain& self = *context.current.domain;
     Mapping mapping = claim_mapping(self, op.handle);
-    if (mapping.flags == 0)
-        return CERO_GNTST_bad_handle;
+    if (mapping.flags == 0) return CERO_GNTST_bad_handle;
     Code code = CERO_GNTST_okay;
     std::uint16_t ended = 0;
     if (op.dev_bus_addr != 0 && (mapping.flags & CERO_GNTMAP_device_map) != 0) {
-        if (op.dev_bus_addr >> page_shift != mapping.frame)
-            code = CERO_GNTST_bad_dev_addr;
+        if (op.dev_bus_addr >> page_shift != mapping.frame) code = CERO_GNTST_bad_dev_addr;
         ended |= CERO_GNTMAP_device_map;
     }
     if (code == CERO_GNTST_okay && op.host_addr != 0 &&
@@ -164,8 +154,7 @@ Code unmap_one(PageContext& context, const cero_gnttab_unmap_grant_ref& op,
         ended |= CERO_GNTMAP_host_map;
     }
     const std::uint16_t mapped = CERO_GNTMAP_host_map | CERO_GNTMAP_device_map;
-    if (code == CERO_GNTST_okay)
-        mapping.flags &= static_cast<std::uint16_t>(~ended);
+    if (code == CERO_GNTST_okay) mapping.flags &= static_cast<std::uint16_t>(~ended);
     if ((mapping.flags & mapped) != 0)
         set_mapping(self, op.handle, mapping); // refused, or only one of two uses has ended
     else
@@ -177,8 +166,7 @@ Code replace_one(PageContext& context, const cero_gnttab_unmap_and_replace& op,
                  FinishedBatch& finished) noexcept {
     Domain& self = *context.current.domain;
     Mapping mapping = claim_mapping(self, op.handle);
-    if (mapping.flags == 0)
-        return CERO_GNTST_bad_handle;
+    if (mapping.flags == 0) return CERO_GNTST_bad_handle;
     Pte moved{};
     Code code = (mapping.flags & CERO_GNTMAP_contains_pte) != 0 ? CERO_GNTST_general_error
                                                                 : CERO_GNTST_okay;
@@ -191,8 +179,7 @@ Code replace_one(PageContext& context, const cero_gnttab_unmap_and_replace& op,
         else
             code = CERO_GNTST_bad_virt_addr;
     }
-    if (code == CERO_GNTST_okay)
-        code = remove_entry(context, mapping, op.host_addr, moved);
+    if (code == CERO_GNTST_okay) code = remove_entry(context, mapping, op.host_addr, moved);
     if (code == CERO_GNTST_okay) {
         finished.items[finished.count++] = {op.handle, mapping};
         return code;
@@ -201,8 +188,7 @@ Code replace_one(PageContext& context, const cero_gnttab_unmap_and_replace& op,
     if (moved.raw() != 0) {
         // Back to where it was; should that table have gone meanwhile, its references go too.
         const Code back = install(context, op.new_addr, false, moved);
-        if (back != CERO_GNTST_okay && moved.is_present())
-            l1_entry_put(context, moved);
+        if (back != CERO_GNTST_okay && moved.is_present()) l1_entry_put(context, moved);
     }
     return code;
 }
@@ -220,18 +206,15 @@ Status for_each_request(std::uint64_t array, std::uint64_t count, std::uint64_t&
             Op op;
             const GuestVirt place = first.at(done).address();
             readable = arch::copy_from_guest(&op, place, sizeof op);
-            if (!readable)
-                break;
+            if (!readable) break;
             op.status = execute(op);
             readable = arch::copy_to_guest(place + answer_from,
                                            reinterpret_cast<const char*>(&op) + answer_from,
                                            sizeof op - answer_from);
         }
         after_chunk();
-        if (!readable)
-            return Errno::fault;
-        if (done < count && arch::preemption_point())
-            return Errno::restart;
+        if (!readable) return Errno::fault;
+        if (done < count && arch::preemption_point()) return Errno::restart;
     }
     return {};
 }

@@ -16,8 +16,7 @@ struct Subject {
 };
 Subject find_subject(Domain& self, DomainId id) noexcept {
     const bool own = id == domid_self || id == self.id;
-    if (!own && !self.is_control)
-        return {CERO_GNTST_permission_denied, {}};
+    if (!own && !self.is_control) return {CERO_GNTST_permission_denied, {}};
     DomainRef domain = find_domain(own ? self.id : id);
     const bool usable = domain && domain->grants != nullptr && !domain->is_dying();
     return {usable ? Code{CERO_GNTST_okay} : Code{CERO_GNTST_bad_domain}, std::move(domain)};
@@ -35,8 +34,7 @@ Status setup_table(Vcpu& current, std::uint64_t argument) noexcept {
         const GrantTable& table = *subject.domain->grants;
         const GuestPtr<std::uint64_t> list{op.frame_list};
         for (std::uint32_t n = 0; n < op.nr_frames; ++n)
-            if (!list.at(n).write(table.shared[n]))
-                op.status = CERO_GNTST_bad_virt_addr;
+            if (!list.at(n).write(table.shared[n])) op.status = CERO_GNTST_bad_virt_addr;
     }
     return pointer.write(op);
 }
@@ -56,10 +54,8 @@ Status query_size(Vcpu& current, std::uint64_t argument) noexcept {
 Status set_version(std::uint64_t argument) noexcept {
     const GuestPtr<cero_gnttab_set_version> pointer{argument};
     const cero_gnttab_set_version op = TRY(pointer.read());
-    if (op.version == 2)
-        return Errno::nosys;
-    if (op.version != 1)
-        return Errno::inval;
+    if (op.version == 2) return Errno::nosys;
+    if (op.version != 1) return Errno::inval;
     return pointer.write(op);
 }
 
@@ -67,10 +63,8 @@ Status get_version(Vcpu& current, std::uint64_t argument) noexcept {
     const GuestPtr<cero_gnttab_get_version> pointer{argument};
     cero_gnttab_get_version op = TRY(pointer.read());
     const Subject subject = find_subject(*current.domain, DomainId{op.dom});
-    if (subject.code == CERO_GNTST_permission_denied)
-        return Errno::perm;
-    if (subject.code != CERO_GNTST_okay)
-        return Errno::srch;
+    if (subject.code == CERO_GNTST_permission_denied) return Errno::perm;
+    if (subject.code != CERO_GNTST_okay) return Errno::srch;
     op.version = 1;
     return pointer.write(op);
 }
@@ -107,22 +101,15 @@ Status grant_table_op(Vcpu& current, std::uint64_t command, std::uint64_t array,
                          command, array, count);
     case CERO_GNTTABOP_copy:
         return run_batch(current, {&grant::copy, sizeof(cero_gnttab_copy)}, command, array, count);
-    default:
-        break;
+    default: break;
     }
-    if (count != 1)
-        return Errno::inval;
+    if (count != 1) return Errno::inval;
     switch (static_cast<std::uint32_t>(command)) {
-    case CERO_GNTTABOP_setup_table:
-        return setup_table(current, array);
-    case CERO_GNTTABOP_query_size:
-        return query_size(current, array);
-    case CERO_GNTTABOP_set_version:
-        return set_version(array);
-    case CERO_GNTTABOP_get_version:
-        return get_version(current, array);
-    default:
-        return Errno::nosys;
+    case CERO_GNTTABOP_setup_table: return setup_table(current, array);
+    case CERO_GNTTABOP_query_size: return query_size(current, array);
+    case CERO_GNTTABOP_set_version: return set_version(array);
+    case CERO_GNTTABOP_get_version: return get_version(current, array);
+    default: return Errno::nosys;
     }
 }
 

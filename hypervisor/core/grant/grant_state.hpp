@@ -20,13 +20,11 @@ enum class Access : bool { read, write };
 struct Active {
     std::uint32_t frame;
     std::uint16_t grantee; ///< domain slot
-    std::uint16_t spare;
-    std::uint32_t readers;
-    std::uint32_t writers;
+    std::uint8_t readers;
+    std::uint8_t writers;
 };
-static_assert(sizeof(Active) * CERO_GRANT_ENTRIES_PER_PAGE == 2 * page_size);
-inline constexpr unsigned active_order = 1;
-inline constexpr std::uint32_t max_pins = 1u << 16;
+static_assert(sizeof(Active) * CERO_GRANT_ENTRIES_PER_PAGE == page_size);
+inline constexpr unsigned max_pins = 255; ///< of one entry, for either access
 
 /// One mapping that a domain holds; it has references of its own on the frame besides the entry's.
 /// Whoever exchanges `flags` for 0 owns the record; the table's lock guards only the list of free
@@ -77,8 +75,7 @@ void for_each_mapping(const GrantTable& table, Visit&& visit) {
     for (std::uint32_t page = 0; page < table.maptrack_pages; ++page) {
         const auto* records = arch::frame_ptr<Mapping>(MachineFrame{table.maptrack[page]});
         for (std::uint32_t n = 0; n < mappings_per_page; ++n)
-            if (records[n].flags != 0)
-                visit(records[n]);
+            if (records[n].flags != 0) visit(records[n]);
     }
 }
 

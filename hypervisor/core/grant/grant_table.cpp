@@ -59,22 +59,18 @@ bool announce(Entry& entry, DomainId grantee, Access access) noexcept {
 }
 
 void withdraw(Entry& entry, const Active& active) noexcept {
-    if (active.writers == 0)
-        entry.head.fetch_and(~std::uint32_t{CERO_GTF_writing}, Order::release);
+    if (active.writers == 0) entry.head.fetch_and(~std::uint32_t{CERO_GTF_writing}, Order::release);
     if (active.writers == 0 && active.readers == 0)
         entry.head.fetch_and(~std::uint32_t{CERO_GTF_reading}, Order::release);
 }
 
 Status take_references(MachineFrame frame, DomainSlot owner, Access access,
                        unsigned count) noexcept {
-    if (!frame_look(frame).is(FrameWord::allocated))
-        return Errno::inval;
-    if (access == Access::write)
-        return frame_get_writable(frame, owner, count);
+    if (!frame_look(frame).is(FrameWord::allocated)) return Errno::inval;
+    if (access == Access::write) return frame_get_writable(frame, owner, count);
     for (unsigned n = 0; n < count; ++n) {
         if (const Status status = frame_get(frame, owner); !status) {
-            while (n-- > 0)
-                frame_put(frame);
+            while (n-- > 0) frame_put(frame);
             return status.error();
         }
     }
@@ -83,11 +79,9 @@ Status take_references(MachineFrame frame, DomainSlot owner, Access access,
 
 /// Adds a page of mapping records to the free list. Lock held.
 bool grow_maptrack(GrantTable& table) noexcept {
-    if (table.maptrack_pages == GrantTable::max_maptrack_pages)
-        return false;
+    if (table.maptrack_pages == GrantTable::max_maptrack_pages) return false;
     auto frame = allocate_hypervisor_frame();
-    if (!frame)
-        return false;
+    if (!frame) return false;
     const std::uint32_t first = table.maptrack_pages * mappings_per_page;
     table.maptrack[table.maptrack_pages] = static_cast<std::uint32_t>(frame->raw());
     // The record array is read without the lock.
@@ -103,7 +97,7 @@ void free_pages(GrantTable& table) noexcept {
     while (table.frames > 0) {
         const std::uint32_t page = --table.frames;
         unshare_frame(MachineFrame{table.shared[page]});
-        free_hypervisor_frames(MachineFrame{table.active[page]}, active_order);
+        free_hypervisor_frame(MachineFrame{table.active[page]});
     }
     while (table.maptrack_pages > 0)
         free_hypervisor_frame(MachineFrame{table.maptrack[--table.maptrack_pages]});
@@ -118,8 +112,7 @@ Pinned pin(Domain& granter, GrantRef ref, Domain& grantee, Access access,
            unsigned references) noexcept {
     GrantTable& table = *granter.grants;
     LockGuard guard{table.lock};
-    if (!has_entry(table, ref))
-        return {CERO_GNTST_bad_gntref, {}};
+    if (!has_entry(table, ref)) return {CERO_GNTST_bad_gntref, {}};
     Entry& entry = entry_at(table, ref);
     Active& active = active_at(table, ref);
     const bool in_use = (active.readers | active.writers) != 0;
@@ -138,12 +131,10 @@ Pinned pin(Domain& granter, GrantRef ref, Domain& grantee, Access access,
 }
 
 void unpin(Domain& granter, GrantRef ref, Access access) noexcept {
-    if (granter.grants == nullptr)
-        return;
+    if (granter.grants == nullptr) return;
     GrantTable& table = *granter.grants;
     LockGuard guard{table.lock};
-    if (!has_entry(table, ref))
-        return; // the granter has died; its table is closed
+    if (!has_entry(table, ref)) return; // the granter has died; its table is closed
     Active& active = active_at(table, ref);
     --(access == Access::write ? active.writers : active.readers);
     withdraw(entry_at(table, ref), active);
@@ -183,8 +174,7 @@ Mapping claim_mapping(Domain& domain, std::uint32_t handle) noexcept {
         return {};
     Mapping& record = mapping_at(table, handle);
     const std::uint16_t flags = __atomic_exchange_n(&record.flags, 0, __ATOMIC_ACQUIRE);
-    if (flags == 0)
-        return {};
+    if (flags == 0) return {};
     return {record.ref, record.frame, record.granter, flags, 0};
 }
 
@@ -198,16 +188,14 @@ Status GrantTable::create(Domain& domain) noexcept {
 }
 
 Status GrantTable::grow(Domain& owner, unsigned count) noexcept {
-    if (count > max_frames)
-        return Errno::inval;
+    if (count > max_frames) return Errno::inval;
     LockGuard guard{lock};
-    if (owner.is_dying())
-        return Errno::inval;
+    if (owner.is_dying()) return Errno::inval;
     while (frames < count) {
-        const MachineFrame state = TRY(allocate_hypervisor_frames(active_order));
+        const MachineFrame state = TRY(allocate_hypervisor_frame());
         const auto page = share_frame_with(owner);
         if (!page) {
-            free_hypervisor_frames(state, active_order);
+            free_hypervisor_frame(state);
             return page.error();
         }
         active[frames] = static_cast<std::uint32_t>(state.raw());
@@ -219,8 +207,7 @@ Status GrantTable::grow(Domain& owner, unsigned count) noexcept {
 
 Status GrantTable::seed(Domain& owner, GrantRef ref, DomainId grantee,
                         MachineFrame frame) noexcept {
-    if (ref.raw() >= CERO_GNTTAB_NR_RESERVED_ENTRIES)
-        return Errno::inval;
+    if (ref.raw() >= CERO_GNTTAB_NR_RESERVED_ENTRIES) return Errno::inval;
     TRY(grow(owner, 1));
     LockGuard guard{lock};
     Entry& entry = entry_at(*this, ref);
@@ -232,13 +219,10 @@ Status GrantTable::seed(Domain& owner, GrantRef ref, DomainId grantee,
 Status GrantTable::release_mappings(Domain& owner) noexcept {
     unsigned released = 0;
     for (std::uint32_t handle = 0; handle < maptrack_pages * mappings_per_page; ++handle) {
-        if (live_mappings == 0)
-            break;
-        if (released >= release_step && arch::preemption_point())
-            return Errno::restart;
+        if (live_mappings == 0) break;
+        if (released >= release_step && arch::preemption_point()) return Errno::restart;
         const Mapping mapping = claim_mapping(owner, handle);
-        if (mapping.flags == 0)
-            continue;
+        if (mapping.flags == 0) continue;
         ++released;
         unpin(*domain_in_slot(DomainSlot{mapping.granter}), GrantRef{mapping.ref},
               mapping.access());
@@ -252,8 +236,7 @@ Status GrantTable::release_mappings(Domain& owner) noexcept {
 
 void GrantTable::destroy(Domain& owner) noexcept {
     GrantTable* table = owner.grants;
-    if (table == nullptr)
-        return;
+    if (table == nullptr) return;
     owner.grants = nullptr;
     free_pages(*table);
     table->~GrantTable();
