@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // From the boot loader's last instruction to the first guest: wires the parts together, in order.
-#include <arch/api/boot.hpp>
 #include <arch/api/clock.hpp>
-#include <arch/api/console.hpp>
 #include <arch/api/hooks.hpp>
-#include <arch/api/memory.hpp>
 #include <arch/x86_64/boot/boot_info.hpp>
 #include <arch/x86_64/cpu/cpu_area.hpp>
 #include <arch/x86_64/cpu/registers.hpp>

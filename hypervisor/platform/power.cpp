@@ -3,7 +3,6 @@
 // triple fault.
 #include <arch/api/power.hpp>
 
-#include <arch/api/boot.hpp>
 #include <arch/api/console.hpp>
 #include <arch/x86_64/io/port.hpp>
 #include <arch/x86_64/smp/smp.hpp>

@@ -5,10 +5,6 @@
 
 #include <arch/api/boot.hpp>
 
-#include <cstddef>
-#include <cstdint>
-#include <span>
-
 namespace cero::platform {
 
 /// Access to physical memory; an empty span where nothing can be read.

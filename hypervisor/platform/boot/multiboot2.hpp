@@ -4,10 +4,6 @@
 
 #include <arch/api/boot.hpp>
 
-#include <cstddef>
-#include <span>
-#include <string_view>
-
 namespace cero::platform {
 
 inline constexpr unsigned max_memory_ranges = 128;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <arch/api/vcpu.hpp>
-#include <cero/lib/result.hpp>
 
 namespace cero::arch {
 

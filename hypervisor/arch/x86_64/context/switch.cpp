@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Switching the CPU from one vCPU to another: everything that entry and exit do not carry.
-#include <arch/api/context.hpp>
 #include <arch/api/hooks.hpp>
 #include <arch/x86_64/context/debug.hpp>
 #include <arch/x86_64/context/fpu.hpp>

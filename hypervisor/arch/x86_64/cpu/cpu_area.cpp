@@ -6,7 +6,6 @@
 #include <arch/x86_64/cpu/registers.hpp>
 #include <arch/x86_64/mm/hv_tables.hpp>
 
-#include <cstddef>
 #include <cstring>
 
 extern "C" {

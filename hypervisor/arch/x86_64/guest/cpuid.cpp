@@ -4,7 +4,6 @@
 #include <arch/x86_64/guest/policy.hpp>
 
 #include <arch/api/clock.hpp>
-#include <arch/api/vcpu.hpp>
 #include <cero/abi/hypercall.h>
 #include <core/domain/domain.hpp>
 

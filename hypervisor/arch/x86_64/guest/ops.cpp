@@ -3,7 +3,6 @@
 #include <arch/api/guest_ops.hpp>
 
 #include <arch/api/context.hpp>
-#include <arch/api/uaccess.hpp>
 #include <arch/x86_64/context/debug.hpp>
 #include <arch/x86_64/context/fpu.hpp>
 #include <arch/x86_64/context/selectors.hpp>

@@ -4,8 +4,6 @@
 
 #include <arch/api/vcpu.hpp>
 
-#include <cstddef>
-
 namespace cero::arch {
 
 /// Word index in GuestRegs of each register number.

@@ -6,7 +6,6 @@
 
 #include <arch/api/vcpu.hpp>
 
-#include <cstddef>
 #include <optional>
 #include <span>
 

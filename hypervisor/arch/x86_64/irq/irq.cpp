@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Routed interrupts: one vector each, the same on every CPU; the dispatcher of all interrupt
 // vectors.
-#include <arch/api/irq.hpp>
 
 #include <arch/api/console.hpp>
 #include <arch/api/cpu.hpp>

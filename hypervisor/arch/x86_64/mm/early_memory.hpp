@@ -4,9 +4,6 @@
 
 #include <arch/api/boot.hpp>
 
-#include <cstdint>
-#include <span>
-
 namespace cero::arch {
 
 /// A set of physical ranges cut out of the RAM of a memory map. Pure arithmetic, for boot only.

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <arch/x86_64/mm/early_memory.hpp>
-#include <core/types.hpp>
 
 namespace cero::arch {
 

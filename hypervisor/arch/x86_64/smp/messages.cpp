@@ -3,7 +3,6 @@
 // and whoever waits for the right to send answers the one in flight, so a CPU that spins with
 // interrupts off is no obstacle.
 #include <arch/api/console.hpp>
-#include <arch/api/cpu.hpp>
 #include <arch/api/tlb.hpp>
 #include <arch/x86_64/cpu/cpu_area.hpp>
 #include <arch/x86_64/cpu/registers.hpp>

@@ -2,7 +2,6 @@
 // Starting CPUs, and stopping them in a panic.
 #pragma once
 
-#include <core/types.hpp>
 #include <platform/acpi/tables.hpp>
 
 namespace cero::arch {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <arch/x86_64/trap/panic.hpp>
 
-#include <arch/api/boot.hpp>
-#include <arch/api/cpu.hpp>
 #include <arch/x86_64/cpu/cpu_area.hpp>
 #include <arch/x86_64/cpu/registers.hpp>
 #include <arch/x86_64/guest/emulator.hpp>

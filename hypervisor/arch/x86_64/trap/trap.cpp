@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What entry.S calls: exceptions and system calls of guests, the iret hypercall, the way out.
 #include <arch/api/console.hpp>
-#include <arch/api/context.hpp>
-#include <arch/api/cpu.hpp>
 #include <arch/api/hooks.hpp>
 #include <arch/x86_64/context/windows.hpp>
 #include <arch/x86_64/cpu/cpu_area.hpp>
