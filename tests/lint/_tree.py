@@ -12,7 +12,7 @@ CODE = {".c", ".h", ".cpp", ".hpp", ".S"}
 def files(*suffixes, under=""):
     """Paths (relative to the root) of tracked and of new files with one of the suffixes."""
     listing = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", under or "."],
+        ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", under or "."],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
     ).stdout
     for name in sorted(set(filter(None, listing.split("\0")))):
