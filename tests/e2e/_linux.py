@@ -2,6 +2,7 @@
 """Debian's own Linux kernel as a test subject: fetched with apt-get into the cache, its ELF file taken out."""
 
 import lzma
+import os
 import re
 import shutil
 import struct
@@ -35,12 +36,15 @@ def extract_elf(image):
     return lzma.decompress(payload[:-4])  # the last four bytes are the size
 
 
-def linux_elf():
-    """Path of an uncompressed Linux kernel."""
-    target = CACHE / "linux" / "vmlinux"
-    if target.exists():
+MODULES = ("xen-blkfront.ko", "xen-netfront.ko")
+
+
+def fetch_linux():
+    """The directory with Debian's kernel: vmlinuz as packaged, vmlinux taken out of it, the front ends' modules."""
+    target = CACHE / "linux"
+    if all((target / name).exists() for name in ("vmlinux", "vmlinuz", *MODULES)):
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cero-linux-") as scratch:
         package = image_package()
         print(f"fetching {package}", flush=True)
@@ -48,8 +52,18 @@ def linux_elf():
                        stdout=subprocess.DEVNULL)
         archive = next(Path(scratch).glob("*.deb"))
         subprocess.run(["dpkg-deb", "-x", str(archive), f"{scratch}/tree"], check=True)
-        image = next(Path(scratch, "tree", "boot").glob("vmlinuz-*")).read_bytes()
-        partial = target.with_suffix(".part")
-        partial.write_bytes(extract_elf(image))
-        shutil.move(partial, target)
+        found = {"vmlinuz": next(Path(scratch, "tree", "boot").glob("vmlinuz-*"))}
+        for module in MODULES:
+            found[module] = next(Path(scratch, "tree").rglob(module))
+        found["vmlinux"] = Path(scratch) / "vmlinux"
+        found["vmlinux"].write_bytes(extract_elf(found["vmlinuz"].read_bytes()))
+        for name, path in found.items():
+            partial = target / f"{name}.part-{os.getpid()}"  # two tests may fetch at once
+            shutil.copyfile(path, partial)
+            partial.rename(target / name)
     return target
+
+
+def linux_elf():
+    """Path of an uncompressed Linux kernel."""
+    return fetch_linux() / "vmlinux"

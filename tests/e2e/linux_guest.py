@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Debian's own kernel, as packaged, as a guest with four vCPUs: console, disk, network, many processes, shutdown."""
+# limit: 400
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from _linux import MODULES, fetch_linux
+from _machine import Rig, check, main
+from qemu import Disk
+
+INIT = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
+insmod /xen-blkfront.ko; insmod /xen-netfront.ko
+n=0; while [ ! -b /dev/xvda -a $n -lt 30 ]; do sleep 1; n=$((n+1)); done
+ip link set eth0 up
+udhcpc -i eth0 -n -q -s /udhcpc.sh
+echo linux guest is up
+exec setsid sh -c 'exec sh </dev/hvc0 >/dev/hvc0 2>&1'
+"""
+DHCP = """#!/bin/sh
+[ "$1" = bound ] || exit 0
+ifconfig $interface $ip netmask $subnet
+route add default gw $router
+"""
+CONFIG = """name = "debian"
+kernel = "/mnt/vmlinuz"
+ramdisk = "/mnt/initrd"
+extra = "console=hvc0"
+memory = 256
+vcpus = 4
+disk = [ "phy:/dev/vda2,xvda,w" ]
+vif = [ "mac=00:16:3e:00:00:09,bridge=xenbr0" ]
+"""
+
+
+def write(path, text, mode=0o644):
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def make_disk(scratch):
+    """An ext2 image with kernel, ramdisk and configuration."""
+    linux = fetch_linux()
+    tree = scratch / "ramdisk"
+    for name in ("bin", "sbin", "proc", "sys", "dev"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy("/bin/busybox", tree / "bin" / "busybox")
+    for module in MODULES:
+        shutil.copy(linux / module, tree)
+    write(tree / "init", INIT, 0o755)
+    write(tree / "udhcpc.sh", DHCP, 0o755)
+    write(tree / "sbin" / "poweroff", "#!/bin/sh\nexec poweroff -f\n", 0o755)  # what the kernel runs on a request
+    content = scratch / "content"
+    content.mkdir()
+    shutil.copy(linux / "vmlinuz", content / "vmlinuz")
+    write(content / "debian.cfg", CONFIG)
+    names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
+    with open(content / "initrd", "wb") as file:
+        subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names.encode(), stdout=file, check=True)
+    image = scratch / "linux.img"
+    with open(image, "wb") as file:
+        file.truncate(48 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext2", "-d", str(content), str(image)], check=True,
+                   env={**os.environ, "PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
+    return image
+
+
+def body():
+    rig = Rig(cpus=2, memory_mib=1024)
+    rig.machine.disks.append(Disk(make_disk(Path(rig.scratch))))
+    with rig:
+        rig.wait_for("both demo guests", lambda: {"demo1", "demo2"} <= rig.names(), 60)
+        rig.dom0("cero destroy demo2")
+        rig.dom0("mkdir -p /mnt && mount /dev/vdb /mnt")
+        rig.dom0("cero create /mnt/debian.cfg", 180)
+        log = "/var/log/cero/console/debian.log"
+        rig.wait_for("the Linux guest", lambda: "is up" in rig.dom0(f"grep 'linux guest' {log}", status=None), 180, 3)
+        with rig.guest("debian"):
+            check("Debian" in rig.run("uname -a"), "it is not Debian's kernel")
+            check(rig.run("grep -c ^processor /proc/cpuinfo").strip() == "4", "it does not see four CPUs")
+            rig.run("dd if=/dev/urandom of=/x bs=64k count=64 2>/dev/null && dd if=/x of=/dev/xvda bs=64k && sync "
+                    "&& echo 3 > /proc/sys/vm/drop_caches && dd if=/dev/xvda bs=64k count=64 | cmp - /x", 60)
+            rig.run("ping -c 2 10.0.2.2", 60)
+            rig.run("for i in 1 2 3 4; do (n=0; while [ $n -lt 40 ]; do /bin/true; n=$((n+1)); done) & done; wait", 120)
+            problems = rig.run("dmesg | grep -iE 'BUG:|WARNING:|Oops|unchecked MSR' || true")
+            check(problems.strip() == "", "its kernel complains")
+        rig.dom0("cero vcpu-list debian")
+        rig.dom0("cero shutdown --wait --timeout 60 debian", 90)
+        check("debian" not in rig.names(), "the guest is still there")
+        rig.dom0("cero check")
+        rig.power_off()
+
+
+main(body)
