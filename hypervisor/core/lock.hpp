@@ -42,8 +42,7 @@ inline void note_lock_taken(LockRank) {}
 inline void note_lock_released(LockRank) {}
 #endif
 
-template <LockRank Rank>
-class Spinlock {
+template <LockRank Rank> class Spinlock {
 public:
     constexpr Spinlock() noexcept = default;
     Spinlock(const Spinlock&) = delete;
@@ -74,8 +73,7 @@ private:
     Atomic<std::uint32_t> word_;
 };
 
-template <typename Lock>
-class [[nodiscard]] LockGuard {
+template <typename Lock> class [[nodiscard]] LockGuard {
 public:
     explicit LockGuard(Lock& lock) noexcept : lock_{lock} { lock_.lock(); }
     ~LockGuard() { lock_.unlock(); }

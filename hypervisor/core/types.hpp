@@ -34,12 +34,8 @@ constexpr MachineFrame operator+(MachineFrame frame, std::uint64_t pages) noexce
 constexpr GuestVirt operator+(GuestVirt address, std::uint64_t bytes) noexcept {
     return GuestVirt{address.raw() + bytes};
 }
-constexpr PhysAddr to_phys(MachineFrame frame) noexcept {
-    return PhysAddr{frame.raw() << page_shift};
-}
-constexpr MachineFrame to_frame(PhysAddr address) noexcept {
-    return MachineFrame{address.raw() >> page_shift};
-}
+constexpr PhysAddr to_phys(MachineFrame frame) noexcept { return PhysAddr{frame.raw() << page_shift}; }
+constexpr MachineFrame to_frame(PhysAddr address) noexcept { return MachineFrame{address.raw() >> page_shift}; }
 
 inline constexpr MachineFrame invalid_frame{~0ull};
 inline constexpr DomainId domid_self{CERO_DOMID_SELF};
@@ -62,9 +58,7 @@ class CpuMask {
 public:
     constexpr CpuMask() noexcept = default;
     constexpr explicit CpuMask(std::uint64_t bits) noexcept : bits_{bits} {}
-    [[nodiscard]] static constexpr CpuMask of(CpuId cpu) noexcept {
-        return CpuMask{1ull << (cpu.raw() % max_cpus)};
-    }
+    [[nodiscard]] static constexpr CpuMask of(CpuId cpu) noexcept { return CpuMask{1ull << (cpu.raw() % max_cpus)}; }
     [[nodiscard]] static constexpr CpuMask all() noexcept { return CpuMask{~0ull}; }
     [[nodiscard]] constexpr std::uint64_t raw() const noexcept { return bits_; }
     [[nodiscard]] constexpr bool empty() const noexcept { return bits_ == 0; }
@@ -78,17 +72,12 @@ public:
         return CpuId{static_cast<std::uint32_t>(__builtin_ctzll(bits_))};
     }
     constexpr bool operator==(const CpuMask&) const noexcept = default;
-    friend constexpr CpuMask operator&(CpuMask a, CpuMask b) noexcept {
-        return CpuMask{a.bits_ & b.bits_};
-    }
-    friend constexpr CpuMask operator|(CpuMask a, CpuMask b) noexcept {
-        return CpuMask{a.bits_ | b.bits_};
-    }
+    friend constexpr CpuMask operator&(CpuMask a, CpuMask b) noexcept { return CpuMask{a.bits_ & b.bits_}; }
+    friend constexpr CpuMask operator|(CpuMask a, CpuMask b) noexcept { return CpuMask{a.bits_ | b.bits_}; }
     friend constexpr CpuMask operator~(CpuMask a) noexcept { return CpuMask{~a.bits_}; }
 
     /// Calls `visit(CpuId)` for each member, lowest first.
-    template <typename Visit>
-    constexpr void for_each(Visit&& visit) const {
+    template <typename Visit> constexpr void for_each(Visit&& visit) const {
         for (std::uint64_t rest = bits_; rest != 0; rest &= rest - 1)
             visit(CpuId{static_cast<std::uint32_t>(__builtin_ctzll(rest))});
     }

@@ -34,8 +34,8 @@ std::uint64_t wanted_frames() {
     const std::uint64_t free = allocator_free_frames();
     if (const auto option = arch::boot_option("dom0_mem")) {
         if (const auto bytes = parse_size(*option)) return *bytes >> page_shift;
-        log(Level::warning, "option dom0_mem=%.*s is not a size like 512M: ignored",
-            static_cast<int>(option->size()), option->data());
+        log(Level::warning, "option dom0_mem=%.*s is not a size like 512M: ignored", static_cast<int>(option->size()),
+            option->data());
     }
     constexpr std::uint64_t least = 128 * mib >> page_shift;
     constexpr std::uint64_t most = 1024 * mib >> page_shift;
@@ -56,9 +56,7 @@ std::uint32_t wanted_vcpus() {
 Status grant_machine(Domain& domain) {
     Rights& rights = domain.rights;
     TRY(rights.io_ports.add(0, 0xffff));
-    constexpr struct {
-        std::uint16_t first, last;
-    } own[] = {{0x20, 0x21}, {0x40, 0x43}, {0xa0, 0xa1}, {0x3f8, 0x3ff}};
+    constexpr struct { std::uint16_t first, last; } own[] = {{0x20, 0x21}, {0x40, 0x43}, {0xa0, 0xa1}, {0x3f8, 0x3ff}};
     for (const auto& range : own) TRY(rights.io_ports.remove(range.first, range.last));
     TRY(rights.io_memory.add(0, (1ull << 40) - 1));
     return rights.pirqs.add(0, 255);
@@ -95,8 +93,7 @@ Status take_ramdisk(Domain& domain, DomainMemory& memory, const Parts& parts) {
 Status take_memory(Domain& domain, DomainMemory& memory, const Parts& parts) {
     domain.memory.max_pages.store(parts.layout.frames, Order::relaxed);
     TRY(memory.init());
-    const std::uint64_t before =
-        parts.ramdisk_module == nullptr ? parts.layout.frames : parts.layout.ramdisk;
+    const std::uint64_t before = parts.ramdisk_module == nullptr ? parts.layout.frames : parts.layout.ramdisk;
     TRY(memory.grow(before));
     TRY(take_ramdisk(domain, memory, parts));
     return memory.grow(parts.layout.frames - memory.frames());
@@ -111,8 +108,7 @@ void load_kernel(const DomainMemory& memory, const Parts& parts) {
         memory.clear(at + segment.file_bytes, segment.memory_bytes - segment.file_bytes);
     }
     if (image.hypercall_page)
-        fill_hypercall_page(
-            memory.at<unsigned char>((*image.hypercall_page - image.virt_base) >> page_shift));
+        fill_hypercall_page(memory.at<unsigned char>((*image.hypercall_page - image.virt_base) >> page_shift));
 }
 
 /// Writes the p2m list and the machine-to-physical entries of all frames.
@@ -121,8 +117,7 @@ void write_p2m(const DomainMemory& memory, const GuestLayout& layout) {
     memory.for_each_run([&](std::uint64_t frame, MachineFrame machine, std::uint64_t count) {
         for (std::uint64_t n = 0; n < count; ++n) {
             const std::uint64_t index = (frame + n) % entries_per_table;
-            if (index == 0)
-                out = memory.at<std::uint64_t>(layout.p2m + (frame + n) / entries_per_table);
+            if (index == 0) out = memory.at<std::uint64_t>(layout.p2m + (frame + n) / entries_per_table);
             out[index] = machine.raw() + n;
             arch::m2p_set(machine + n, frame + n);
         }
@@ -132,8 +127,7 @@ void write_p2m(const DomainMemory& memory, const GuestLayout& layout) {
 MachineFrame write_tables(const DomainMemory& memory, const Parts& parts) {
     const GuestLayout& layout = parts.layout;
     InitialTables tables{memory, layout.tables};
-    tables.map(GuestVirt{parts.image.virt_base}, 0, layout.mapped, layout.tables,
-               layout.tables + layout.table_frames);
+    tables.map(GuestVirt{parts.image.virt_base}, 0, layout.mapped, layout.tables, layout.tables + layout.table_frames);
     if (parts.image.init_p2m) {
         tables.use_pool(layout.p2m + layout.p2m_frames);
         tables.map(GuestVirt{*parts.image.init_p2m}, layout.p2m, layout.p2m_frames, 0, 0);
@@ -173,8 +167,7 @@ Status load_tables(Domain& domain, MachineFrame root) {
     Vcpu& current = arch::current_vcpu();
     Vcpu& vcpu = *domain.vcpus[0];
     Errno error = Errno::restart;
-    while (error == Errno::restart)
-        error = set_vcpu_roots(current, vcpu, root, invalid_frame).error();
+    while (error == Errno::restart) error = set_vcpu_roots(current, vcpu, root, invalid_frame).error();
     if (error != Errno::ok) return error;
     PageContext context{current, domain, domain.slot};
     TRY(page_type_get(context, root, FrameType::l4));
@@ -191,16 +184,14 @@ void free_module(const arch::BootModule& module) {
 
 Status build(Domain& domain, const Parts& parts) {
     DomainMemory memory{domain};
-    if (!take_memory(domain, memory, parts))
-        return refuse("memory", "is too small or too fragmented; lower dom0_mem=");
+    if (!take_memory(domain, memory, parts)) return refuse("memory", "is too small or too fragmented; lower dom0_mem=");
     load_kernel(memory, parts);
     write_p2m(memory, parts.layout);
     write_start_info(domain, memory, parts);
     memory.clear(parts.layout.stack << page_shift, page_size);
     const MachineFrame root = write_tables(memory, parts);
     if (const Status loaded = load_tables(domain, root); !loaded) {
-        log(Level::error, "dom0: its initial page tables were refused (error %d)",
-            static_cast<int>(loaded.error()));
+        log(Level::error, "dom0: its initial page tables were refused (error %d)", static_cast<int>(loaded.error()));
         return loaded.error();
     }
     const std::uint64_t base = parts.image.virt_base;
@@ -213,8 +204,7 @@ Status build(Domain& domain, const Parts& parts) {
 Status find_parts(Parts& parts) {
     const std::span<const arch::BootModule> modules = arch::boot_modules();
     if (modules.empty())
-        return refuse("no kernel was given:",
-                      "add a line `module2 /path/to/kernel` behind `multiboot2` in GRUB");
+        return refuse("no kernel was given:", "add a line `module2 /path/to/kernel` behind `multiboot2` in GRUB");
     parts.kernel_module = &modules[0];
     parts.kernel = arch::module_bytes(modules[0]);
     if (modules.size() > 1 && modules[1].size != 0) {
@@ -227,15 +217,14 @@ Status find_parts(Parts& parts) {
     parts.image = *image;
     const std::uint64_t frames = wanted_frames();
     if (frames > allocator_free_frames()) {
-        log(Level::error,
-            "dom0: %lu MiB are wanted, %lu MiB are free; lower dom0_mem=", frames * page_size / mib,
+        log(Level::error, "dom0: %lu MiB are wanted, %lu MiB are free; lower dom0_mem=", frames * page_size / mib,
             allocator_free_frames() * page_size / mib);
         return Errno::nomem;
     }
     auto layout = lay_out(parts.image, frames, parts.ramdisk.size());
     if (!layout) {
-        log(Level::error, "dom0: kernel and ramdisk do not fit into %lu MiB; raise dom0_mem=",
-            frames * page_size / mib);
+        log(Level::error,
+            "dom0: kernel and ramdisk do not fit into %lu MiB; raise dom0_mem=", frames * page_size / mib);
         return layout.error();
     }
     parts.layout = *layout;
@@ -256,8 +245,8 @@ Status build_control_domain() {
     TRY(build(domain, parts));
     free_module(*parts.kernel_module);
     log(Level::info, "dom0: %lu MiB, %u vCPUs, entry %lx, initial mapping %lx to %lx",
-        parts.layout.frames * page_size / mib, domain.vcpu_limit, parts.image.entry,
-        parts.image.virt_base, parts.image.virt_base + (parts.layout.mapped << page_shift));
+        parts.layout.frames * page_size / mib, domain.vcpu_limit, parts.image.entry, parts.image.virt_base,
+        parts.image.virt_base + (parts.layout.mapped << page_shift));
     domain.vcpus[0]->flags.fetch_or(vcpu_flag::initialised, Order::relaxed);
     domain.vcpus[0]->flags.fetch_and(~vcpu_flag::down, Order::release);
     domain.paused_by_controller = false;

@@ -58,12 +58,10 @@ MachineFrame DomainMemory::look(std::uint64_t frame, std::uint64_t& run) const n
     return runs_[low].machine + offset;
 }
 
-void DomainMemory::copy_in(std::uint64_t address, const std::byte* from,
-                           std::uint64_t bytes) const noexcept {
+void DomainMemory::copy_in(std::uint64_t address, const std::byte* from, std::uint64_t bytes) const noexcept {
     while (bytes != 0) {
         std::uint64_t run;
-        auto* to = arch::frame_ptr<std::byte>(look(address >> page_shift, run)) +
-                   (address & (page_size - 1));
+        auto* to = arch::frame_ptr<std::byte>(look(address >> page_shift, run)) + (address & (page_size - 1));
         const std::uint64_t room = (run << page_shift) - (address & (page_size - 1));
         const std::uint64_t now = bytes < room ? bytes : room;
         __builtin_memcpy(to, from, now);
@@ -76,8 +74,7 @@ void DomainMemory::copy_in(std::uint64_t address, const std::byte* from,
 void DomainMemory::clear(std::uint64_t address, std::uint64_t bytes) const noexcept {
     while (bytes != 0) {
         std::uint64_t run;
-        auto* to = arch::frame_ptr<std::byte>(look(address >> page_shift, run)) +
-                   (address & (page_size - 1));
+        auto* to = arch::frame_ptr<std::byte>(look(address >> page_shift, run)) + (address & (page_size - 1));
         const std::uint64_t room = (run << page_shift) - (address & (page_size - 1));
         const std::uint64_t now = bytes < room ? bytes : room;
         __builtin_memset(to, 0, now);

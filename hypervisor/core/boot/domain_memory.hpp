@@ -28,18 +28,15 @@ public:
         std::uint64_t run;
         return look(frame, run);
     }
-    template <typename T>
-    [[nodiscard]] T* at(std::uint64_t frame) const noexcept {
+    template <typename T> [[nodiscard]] T* at(std::uint64_t frame) const noexcept {
         return arch::frame_ptr<T>(look(frame));
     }
     /// Copies to, or clears, `bytes` from a pseudo-physical address on.
     void copy_in(std::uint64_t address, const std::byte* from, std::uint64_t bytes) const noexcept;
     void clear(std::uint64_t address, std::uint64_t bytes) const noexcept;
     /// Calls visit(first pseudo-physical frame, first machine frame, count) for each run.
-    template <typename Visit>
-    void for_each_run(Visit&& visit) const {
-        for (unsigned n = 0; n < count_; ++n)
-            visit(runs_[n].frame, runs_[n].machine, runs_[n].count);
+    template <typename Visit> void for_each_run(Visit&& visit) const {
+        for (unsigned n = 0; n < count_; ++n) visit(runs_[n].frame, runs_[n].machine, runs_[n].count);
     }
 
 private:

@@ -4,16 +4,13 @@
 namespace cero {
 namespace {
 
-constexpr std::uint64_t pages_of(std::uint64_t bytes) noexcept {
-    return (bytes + page_size - 1) >> page_shift;
-}
+constexpr std::uint64_t pages_of(std::uint64_t bytes) noexcept { return (bytes + page_size - 1) >> page_shift; }
 
 /// Tables of levels 1 to 3 that cover [first, first + frames * 4096).
 constexpr std::uint64_t tables_for(std::uint64_t first, std::uint64_t frames) noexcept {
     std::uint64_t tables = 0;
     const std::uint64_t last = first + (frames << page_shift) - 1;
-    for (unsigned shift = 21; shift <= 39; shift += 9)
-        tables += (last >> shift) - (first >> shift) + 1;
+    for (unsigned shift = 21; shift <= 39; shift += 9) tables += (last >> shift) - (first >> shift) + 1;
     return tables;
 }
 
@@ -22,8 +19,7 @@ constexpr std::uint64_t slack = 128;         // frames mapped behind the stack a
 
 } // namespace
 
-Result<GuestLayout> lay_out(const PvImage& image, std::uint64_t frames,
-                            std::uint64_t ramdisk_bytes) noexcept {
+Result<GuestLayout> lay_out(const PvImage& image, std::uint64_t frames, std::uint64_t ramdisk_bytes) noexcept {
     GuestLayout layout{};
     layout.frames = frames;
     layout.ramdisk_frames = pages_of(ramdisk_bytes);
@@ -49,8 +45,7 @@ Result<GuestLayout> lay_out(const PvImage& image, std::uint64_t frames,
     }
     layout.stack = layout.tables + layout.table_frames;
     next = layout.mapped;
-    if (layout.ramdisk_frames != 0 && !layout.ramdisk_mapped)
-        layout.ramdisk = place(layout.ramdisk_frames);
+    if (layout.ramdisk_frames != 0 && !layout.ramdisk_mapped) layout.ramdisk = place(layout.ramdisk_frames);
     if (image.init_p2m) {
         layout.p2m_tables = tables_for(*image.init_p2m, layout.p2m_frames);
         layout.p2m = place(layout.p2m_frames + layout.p2m_tables);

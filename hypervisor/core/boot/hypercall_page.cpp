@@ -10,11 +10,9 @@ constexpr unsigned stub_size = 32;
 constexpr unsigned char breakpoint = 0xcc;
 
 // push %rcx; push %r11; mov $number, %eax; syscall; pop %r11; pop %rcx; ret
-constexpr unsigned char call_stub[] = {0x51, 0x41, 0x53, 0xb8, 0,    0,    0,
-                                       0,    0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3};
+constexpr unsigned char call_stub[] = {0x51, 0x41, 0x53, 0xb8, 0, 0, 0, 0, 0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3};
 // iret does not return: push %rcx; push %r11; push %rax; mov $23, %eax; syscall
-constexpr unsigned char iret_stub[] = {0x51, 0x41, 0x53, 0x50, 0xb8, CERO_HYPERCALL_iret,
-                                       0,    0,    0,    0x0f, 0x05};
+constexpr unsigned char iret_stub[] = {0x51, 0x41, 0x53, 0x50, 0xb8, CERO_HYPERCALL_iret, 0, 0, 0, 0x0f, 0x05};
 constexpr unsigned number_at = 4;
 
 } // namespace

@@ -5,8 +5,7 @@ namespace cero {
 namespace {
 
 constexpr std::uint64_t leaf_flags = Pte::present | Pte::user | Pte::accessed | Pte::dirty;
-constexpr std::uint64_t table_flags =
-    Pte::present | Pte::write | Pte::user | Pte::accessed | Pte::dirty;
+constexpr std::uint64_t table_flags = Pte::present | Pte::write | Pte::user | Pte::accessed | Pte::dirty;
 
 } // namespace
 
@@ -29,8 +28,8 @@ std::uint64_t* InitialTables::leaf_table(GuestVirt address) noexcept {
     return table;
 }
 
-void InitialTables::map(GuestVirt address, std::uint64_t frame, std::uint64_t count,
-                        std::uint64_t read_only, std::uint64_t read_only_end) noexcept {
+void InitialTables::map(GuestVirt address, std::uint64_t frame, std::uint64_t count, std::uint64_t read_only,
+                        std::uint64_t read_only_end) noexcept {
     while (count != 0) {
         std::uint64_t* table = leaf_table(address);
         const unsigned index = table_index(address, 1);
@@ -42,8 +41,7 @@ void InitialTables::map(GuestVirt address, std::uint64_t frame, std::uint64_t co
         std::uint64_t entry = first << page_shift | leaf_flags | Pte::write;
         for (std::uint64_t n = 0; n < now; ++n, entry += page_size) table[index + n] = entry;
         for (std::uint64_t n = 0; n < now; ++n)
-            if (frame + n >= read_only && frame + n < read_only_end)
-                table[index + n] &= ~Pte::write;
+            if (frame + n >= read_only && frame + n < read_only_end) table[index + n] &= ~Pte::write;
         frame += now;
         count -= now;
         address = address + (now << page_shift);

@@ -35,8 +35,7 @@ constexpr std::uint32_t segment_load = 1;
 constexpr std::uint32_t segment_note = 4;
 
 /// Copies a structure out of the file; false when it does not lie inside.
-template <typename T>
-bool fetch(Bytes file, std::uint64_t offset, T& out) noexcept {
+template <typename T> bool fetch(Bytes file, std::uint64_t offset, T& out) noexcept {
     if (offset > file.size() || file.size() - offset < sizeof(T)) return false;
     __builtin_memcpy(&out, file.data() + offset, sizeof(T));
     return true;
@@ -78,9 +77,7 @@ void take_note(Notes& notes, std::uint32_t type, Bytes descriptor) noexcept {
     if (type == CERO_ELFNOTE_LOADER) notes.wrong_loader = !equals(descriptor, "generic");
 }
 
-constexpr std::uint64_t aligned4(std::uint64_t size) noexcept {
-    return (size + 3) & ~std::uint64_t{3};
-}
+constexpr std::uint64_t aligned4(std::uint64_t size) noexcept { return (size + 3) & ~std::uint64_t{3}; }
 
 void read_notes(Bytes segment, Notes& notes) noexcept {
     std::uint64_t at = 0;
@@ -101,13 +98,11 @@ const char* recognise(Bytes file, ElfHeader& header) noexcept {
     std::uint32_t word = 0;
     if (fetch(file, boot_flag_at, word) && word == 0x53726448) // "HdrS"
         return "is a compressed Linux image; give its vmlinux (an ELF file) instead";
-    if (fetch(file, 0, word) && (word & 0xffff) == 0x8b1f)
-        return "is compressed with gzip; give the uncompressed file";
+    if (fetch(file, 0, word) && (word & 0xffff) == 0x8b1f) return "is compressed with gzip; give the uncompressed file";
     if (!fetch(file, 0, header)) return "is too short for an ELF file";
     for (unsigned n = 0; n < sizeof elf64_little_endian; ++n)
         if (header.ident[n] != elf64_little_endian[n]) return "is not a 64-bit ELF file";
-    if (header.machine != machine_x86_64 ||
-        (header.type != type_executable && header.type != type_shared))
+    if (header.machine != machine_x86_64 || (header.type != type_executable && header.type != type_shared))
         return "is not an executable for x86-64";
     if (header.program_header_size != sizeof(ProgramHeader)) return "has malformed program headers";
     return nullptr;
@@ -118,36 +113,30 @@ bool is_canonical(std::uint64_t address) noexcept {
     return top == 0 || top == 0x1ffff;
 }
 
-const char* add_segment(Bytes file, const ProgramHeader& header, std::uint64_t offset,
-                        PvImage& image) noexcept {
+const char* add_segment(Bytes file, const ProgramHeader& header, std::uint64_t offset, PvImage& image) noexcept {
     constexpr std::uint64_t largest = 1ull << 30; // the initial mapping stays below 1 GiB
     if (header.memory_size == 0) return nullptr;
     if (image.segment_count == PvImage::max_segments) return "has too many segments";
-    if (header.file_size > header.memory_size ||
-        part(file, header.offset, header.file_size).size() != header.file_size)
+    if (header.file_size > header.memory_size || part(file, header.offset, header.file_size).size() != header.file_size)
         return "is truncated or has a segment outside the file";
     const std::uint64_t address = header.physical_address - offset + image.virt_base;
-    if (address < image.virt_base || address - image.virt_base > largest ||
-        header.memory_size > largest || !is_canonical(address))
+    if (address < image.virt_base || address - image.virt_base > largest || header.memory_size > largest ||
+        !is_canonical(address))
         return "has a segment outside its first GiB";
-    image.segments[image.segment_count++] = {header.offset, header.file_size, address,
-                                             header.memory_size};
+    image.segments[image.segment_count++] = {header.offset, header.file_size, address, header.memory_size};
     if (address + header.memory_size > image.end) image.end = address + header.memory_size;
     return nullptr;
 }
 
 const char* check(const PvImage& image, const Notes& notes) noexcept {
-    const auto inside = [&](std::uint64_t address) {
-        return address >= image.virt_base && address < image.end;
-    };
+    const auto inside = [&](std::uint64_t address) { return address >= image.virt_base && address < image.end; };
     if (image.segment_count == 0) return "has nothing to load";
     if ((image.virt_base & (page_size - 1)) != 0 || !is_canonical(image.virt_base))
         return "has a malformed VIRT_BASE note";
     if (notes.number[CERO_ELFNOTE_PADDR_OFFSET] && !notes.number[CERO_ELFNOTE_VIRT_BASE])
         return "has a PADDR_OFFSET note without VIRT_BASE";
     if (!inside(image.entry)) return "has its entry point outside its segments";
-    if (image.hypercall_page &&
-        ((*image.hypercall_page & (page_size - 1)) != 0 || !inside(*image.hypercall_page)))
+    if (image.hypercall_page && ((*image.hypercall_page & (page_size - 1)) != 0 || !inside(*image.hypercall_page)))
         return "has a malformed HYPERCALL_PAGE note";
     if (image.init_p2m) {
         constexpr unsigned level4_shift = 39;
@@ -174,8 +163,7 @@ std::optional<PvImage> parse_pv_image(Bytes file, const char*& problem) noexcept
     problem = "is truncated";
     for (unsigned n = 0; n < header.program_header_count; ++n) {
         if (!program_header(n)) return {};
-        if (segment.type == segment_note)
-            read_notes(part(file, segment.offset, segment.file_size), notes);
+        if (segment.type == segment_note) read_notes(part(file, segment.offset, segment.file_size), notes);
     }
     problem = "is not a PV kernel (it has no Xen ELF notes)";
     if (!notes.any) return {};
@@ -189,8 +177,7 @@ std::optional<PvImage> parse_pv_image(Bytes file, const char*& problem) noexcept
     image.ramdisk_by_frame = notes.number[CERO_ELFNOTE_MOD_START_PFN].value_or(0) != 0;
     for (unsigned n = 0; n < header.program_header_count; ++n) {
         if (!program_header(n) || segment.type != segment_load) continue;
-        if ((problem = add_segment(file, segment,
-                                   notes.number[CERO_ELFNOTE_PADDR_OFFSET].value_or(0), image)) !=
+        if ((problem = add_segment(file, segment, notes.number[CERO_ELFNOTE_PADDR_OFFSET].value_or(0), image)) !=
             nullptr)
             return {};
     }

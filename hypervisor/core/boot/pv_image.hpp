@@ -30,7 +30,6 @@ struct PvImage {
 };
 
 /// The image, or null and in `problem` what is wrong with the file, for a message.
-[[nodiscard]] std::optional<PvImage> parse_pv_image(std::span<const std::byte> file,
-                                                    const char*& problem) noexcept;
+[[nodiscard]] std::optional<PvImage> parse_pv_image(std::span<const std::byte> file, const char*& problem) noexcept;
 
 } // namespace cero

@@ -50,14 +50,11 @@ void unfurnish(Domain& domain) {
     case CERO_SHUTDOWN_poweroff:
         arch::log(arch::Level::info, "Domain 0 has shut down: powering off");
         arch::power_off();
-    case CERO_SHUTDOWN_reboot:
-        arch::log(arch::Level::info, "Domain 0 has shut down: rebooting");
-        arch::reboot();
+    case CERO_SHUTDOWN_reboot: arch::log(arch::Level::info, "Domain 0 has shut down: rebooting"); arch::reboot();
     default:
         arch::log(arch::Level::error, "Domain 0 has ended (reason %u)%s", reason,
                   reason == CERO_SHUTDOWN_crash ? ": it crashed" : "");
-        if (arch::boot_option("noreboot"))
-            arch::panic("domain 0 crashed, and the option noreboot is given");
+        if (arch::boot_option("noreboot")) arch::panic("domain 0 crashed, and the option noreboot is given");
         arch::reboot();
     }
 }
@@ -68,9 +65,7 @@ Result<void*> allocate_object(std::size_t bytes) {
     return arch::direct_map(TRY(allocate_hypervisor_frames(order_of(bytes))));
 }
 
-void free_object(void* object, std::size_t bytes) {
-    free_hypervisor_frames(arch::frame_of(object), order_of(bytes));
-}
+void free_object(void* object, std::size_t bytes) { free_hypervisor_frames(arch::frame_of(object), order_of(bytes)); }
 
 Result<Domain*> create_domain(DomainId id, const DomainSettings& settings) {
     if (settings.vcpus == 0 || settings.vcpus > max_vcpus) return Errno::inval;
@@ -79,8 +74,7 @@ Result<Domain*> create_domain(DomainId id, const DomainSettings& settings) {
     domain->id = id;
     domain->is_control = domain->arch.control = settings.is_control;
     domain->vcpu_limit = settings.vcpus;
-    domain->events.limit =
-        settings.event_ports < CERO_EVTCHN_2L_PORTS ? settings.event_ports : CERO_EVTCHN_2L_PORTS;
+    domain->events.limit = settings.event_ports < CERO_EVTCHN_2L_PORTS ? settings.event_ports : CERO_EVTCHN_2L_PORTS;
     domain->shared_info = &no_shared_info;
     domain->pause_count.store(1, Order::relaxed);
     domain->paused_by_controller = true;
@@ -119,13 +113,9 @@ Status teardown_step(Vcpu& current, Domain& domain) {
         TRY(event::close_all(domain));
         pirq::release_all(domain);
         return {};
-    case TeardownStep::grants:
-        return domain.grants == nullptr ? Status{} : domain.grants->release_mappings(domain);
-    case TeardownStep::roots:
-        domain.for_each_vcpu([&](Vcpu& vcpu) { drop_context(current, vcpu); });
-        return {};
-    case TeardownStep::memory:
-        return relinquish_domain_memory(current, domain, domain.teardown_cursor);
+    case TeardownStep::grants: return domain.grants == nullptr ? Status{} : domain.grants->release_mappings(domain);
+    case TeardownStep::roots: domain.for_each_vcpu([&](Vcpu& vcpu) { drop_context(current, vcpu); }); return {};
+    case TeardownStep::memory: return relinquish_domain_memory(current, domain, domain.teardown_cursor);
     case TeardownStep::vcpus:
         domain.for_each_vcpu([](Vcpu& vcpu) {
             stop_timer_and_wait(vcpu.singleshot);
@@ -149,8 +139,7 @@ Status destroy_domain(Vcpu& current, Domain& domain) {
     while (domain.teardown != TeardownStep::done) {
         TRY(teardown_step(current, domain));
         domain.teardown = static_cast<TeardownStep>(static_cast<std::uint8_t>(domain.teardown) + 1);
-        if (domain.teardown != TeardownStep::done && arch::preemption_point())
-            return Errno::restart;
+        if (domain.teardown != TeardownStep::done && arch::preemption_point()) return Errno::restart;
     }
     domain.life.store(DomainLife::dead, Order::seq_cst);
     event::raise_host_virq(CERO_VIRQ_DOM_EXC);

@@ -59,27 +59,22 @@ struct Domain {
     static constexpr unsigned watchdog_count = 2;
     Timer watchdogs[watchdog_count]; ///< bound when in use; domain lock
     std::uint64_t logged_missing{};  ///< hypercall numbers whose absence has been logged
-    char console_line[120]{}; ///< what an unprivileged domain has written of the current line
+    char console_line[120]{};        ///< what an unprivileged domain has written of the current line
     std::uint32_t console_length{};
     std::uint32_t console_credit{};
     std::uint64_t console_second{};
 
-    [[nodiscard]] bool is_dying() const noexcept {
-        return life.load(Order::acquire) != DomainLife::alive;
-    }
+    [[nodiscard]] bool is_dying() const noexcept { return life.load(Order::acquire) != DomainLife::alive; }
     /// The vCPU of an id that exists, else null.
     [[nodiscard]] Vcpu* vcpu(std::uint32_t number) const noexcept {
         return number < max_vcpus ? vcpus[number] : nullptr;
     }
     /// Calls `visit(Vcpu&)` for each vCPU that exists.
-    template <typename Visit>
-    void for_each_vcpu(Visit&& visit) {
+    template <typename Visit> void for_each_vcpu(Visit&& visit) {
         for (std::uint32_t n = 0; n < vcpu_limit; ++n)
             if (vcpus[n] != nullptr) visit(*vcpus[n]);
     }
-    [[nodiscard]] CpuMask dirty_mask() const noexcept {
-        return CpuMask{dirty_cpus.load(Order::seq_cst)};
-    }
+    [[nodiscard]] CpuMask dirty_mask() const noexcept { return CpuMask{dirty_cpus.load(Order::seq_cst)}; }
 
     /// The guest is in a state that cannot be honoured: it stops with reason `crash`. Returns; a
     /// vCPU of the domain that is the caller stops on its way out.
@@ -129,8 +124,7 @@ private:
 /// The first domain, or null before it is built.
 [[nodiscard]] Domain* control_domain() noexcept;
 /// Calls `visit(Domain&)` for each domain, ascending.
-template <typename Visit>
-void for_each_domain(Visit&& visit) {
+template <typename Visit> void for_each_domain(Visit&& visit) {
     std::uint16_t id = 0;
     while (true) {
         const DomainRef domain = next_domain(DomainId{id});

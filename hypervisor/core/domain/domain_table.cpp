@@ -15,9 +15,7 @@ std::uint16_t last_id;
 constexpr unsigned slot_count = last_domain_slot - first_domain_slot + 1;
 
 /// The n-th slot to look at for an id: consecutive ones from a start that the id gives.
-unsigned probe(DomainId id, unsigned n) noexcept {
-    return first_domain_slot + (id.raw() + n) % slot_count;
-}
+unsigned probe(DomainId id, unsigned n) noexcept { return first_domain_slot + (id.raw() + n) % slot_count; }
 
 /// Counts a reference unless the last one has gone already. Table lock held.
 DomainRef try_reference(Domain* domain) noexcept {
@@ -30,8 +28,7 @@ DomainRef try_reference(Domain* domain) noexcept {
 Domain* look_up(DomainId id) noexcept {
     for (unsigned n = 0; n < slot_count; ++n) {
         Domain* domain = table[probe(id, n)];
-        if (domain != nullptr && domain->id == id &&
-            domain->life.load(Order::relaxed) != DomainLife::dead)
+        if (domain != nullptr && domain->id == id && domain->life.load(Order::relaxed) != DomainLife::dead)
             return domain;
     }
     return nullptr;
@@ -72,8 +69,7 @@ Result<DomainId> free_domain_id() {
     LockGuard guard{table_lock};
     std::uint16_t id = last_id;
     for (unsigned n = 0; n < CERO_DOMID_FIRST_RESERVED; ++n) {
-        id = id + 1u >= CERO_DOMID_FIRST_RESERVED ? std::uint16_t{1}
-                                                  : static_cast<std::uint16_t>(id + 1);
+        id = id + 1u >= CERO_DOMID_FIRST_RESERVED ? std::uint16_t{1} : static_cast<std::uint16_t>(id + 1);
         if (look_up(DomainId{id}) == nullptr) {
             last_id = id;
             return DomainId{id};

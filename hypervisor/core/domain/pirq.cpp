@@ -27,18 +27,15 @@ Result<PirqTable*> table_of(Domain& domain) {
         const MachineFrame frame = TRY(allocate_hypervisor_frame());
         auto* table = ::new (arch::direct_map(frame)) PirqTable;
         PirqTable* expected = nullptr;
-        if (!__atomic_compare_exchange_n(&domain.pirqs, &expected, table, false, __ATOMIC_ACQ_REL,
-                                         __ATOMIC_ACQUIRE))
+        if (!__atomic_compare_exchange_n(&domain.pirqs, &expected, table, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             free_hypervisor_frame(frame);
     }
     return domain.pirqs;
 }
 
-Status route_pin(Domain& domain, PirqTable& table, Pirq number, arch::Trigger trigger,
-                 arch::Polarity polarity) {
+Status route_pin(Domain& domain, PirqTable& table, Pirq number, arch::Trigger trigger, arch::Polarity polarity) {
     PirqEntry& entry = *table.find(number);
-    auto irq =
-        arch::route_gsi(number.raw(), trigger, polarity, &on_interrupt, cookie_of(domain, number));
+    auto irq = arch::route_gsi(number.raw(), trigger, polarity, &on_interrupt, cookie_of(domain, number));
     if (!irq) return irq.error();
     entry.irq = *irq;
     entry.routed = true;

@@ -22,9 +22,7 @@ struct PirqTable {
     Spinlock<LockRank::irq> lock;
     PirqEntry entries[count];
     /// Null for a number outside the table.
-    [[nodiscard]] PirqEntry* find(Pirq pirq) noexcept {
-        return pirq.raw() < count ? &entries[pirq.raw()] : nullptr;
-    }
+    [[nodiscard]] PirqEntry* find(Pirq pirq) noexcept { return pirq.raw() < count ? &entries[pirq.raw()] : nullptr; }
 };
 static_assert(sizeof(PirqTable) <= page_size);
 
@@ -40,8 +38,7 @@ void unbind(Domain& domain, Pirq pirq);
 [[nodiscard]] std::uint32_t cookie_of(const Domain& domain, Pirq pirq) noexcept;
 [[nodiscard]] arch::IrqHandler handler() noexcept;
 /// Routes an IOAPIC pin to the domain. The table lock is held.
-Status route_pin(Domain& domain, PirqTable& table, Pirq pirq, arch::Trigger trigger,
-                 arch::Polarity polarity);
+Status route_pin(Domain& domain, PirqTable& table, Pirq pirq, arch::Trigger trigger, arch::Polarity polarity);
 /// Domain death: releases every interrupt and the table.
 void release_all(Domain& domain);
 

@@ -20,9 +20,7 @@ namespace {
 cero_vcpu_info no_vcpu_info;
 constinit Domain idle_domain;
 
-void on_singleshot(Timer& timer) {
-    event::raise_virq(*static_cast<Vcpu*>(timer.owner), CERO_VIRQ_TIMER);
-}
+void on_singleshot(Timer& timer) { event::raise_virq(*static_cast<Vcpu*>(timer.owner), CERO_VIRQ_TIMER); }
 
 void on_periodic(Timer& timer) {
     Vcpu& vcpu = *static_cast<Vcpu*>(timer.owner);
@@ -45,8 +43,7 @@ Status create_vcpu(Domain& domain, std::uint32_t id) {
     vcpu->periodic.bind(&on_periodic, vcpu);
     vcpu->poll_timer.bind(&on_poll_timeout, vcpu);
     arch::vcpu_init(*vcpu);
-    vcpu->arch.info =
-        id < CERO_LEGACY_MAX_VCPUS ? &domain.shared_info->vcpu_info[id] : &no_vcpu_info;
+    vcpu->arch.info = id < CERO_LEGACY_MAX_VCPUS ? &domain.shared_info->vcpu_info[id] : &no_vcpu_info;
     if (id < CERO_LEGACY_MAX_VCPUS) publish_time(*vcpu);
     sched::insert(*vcpu);
     __atomic_store_n(&domain.vcpus[id], vcpu, __ATOMIC_RELEASE);
@@ -90,8 +87,7 @@ namespace {
 constexpr std::uint64_t gdt_pages(std::uint64_t entries) noexcept { return (entries + 511) / 512; }
 
 void drop_gdt(Vcpu& vcpu) {
-    for (std::uint64_t n = 0; n < gdt_pages(vcpu.arch.gdt_entries); ++n)
-        put_descriptor_frame(vcpu.arch.gdt_frames[n]);
+    for (std::uint64_t n = 0; n < gdt_pages(vcpu.arch.gdt_entries); ++n) put_descriptor_frame(vcpu.arch.gdt_frames[n]);
     vcpu.arch.gdt_entries = 0;
 }
 
@@ -132,8 +128,7 @@ void drop_context(Vcpu& current, Vcpu& target) {
 Status install_context(Vcpu& current, Vcpu& target, const cero_vcpu_guest_context& context) {
     Domain& domain = *target.domain;
     const MachineFrame kernel{context.ctrlreg[3] >> page_shift};
-    const MachineFrame user =
-        context.ctrlreg[1] == 0 ? invalid_frame : MachineFrame{context.ctrlreg[1] >> page_shift};
+    const MachineFrame user = context.ctrlreg[1] == 0 ? invalid_frame : MachineFrame{context.ctrlreg[1] >> page_shift};
     TRY(set_vcpu_roots(current, target, kernel, user)); // may be preempted: nothing else done yet
     TRY(take_gdt(domain, context));
     if (const Status set = arch::set_guest_context(target, context); !set) {

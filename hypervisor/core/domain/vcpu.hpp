@@ -31,8 +31,7 @@ struct SchedEntity {
 };
 
 /// VIRQs that each vCPU has of its own; the others are one per domain.
-inline constexpr std::uint32_t vcpu_virqs[] = {CERO_VIRQ_TIMER, CERO_VIRQ_DEBUG, CERO_VIRQ_XENOPROF,
-                                               CERO_VIRQ_XENPMU};
+inline constexpr std::uint32_t vcpu_virqs[] = {CERO_VIRQ_TIMER, CERO_VIRQ_DEBUG, CERO_VIRQ_XENOPROF, CERO_VIRQ_XENPMU};
 
 /// Members without a note are protected by the run queue lock, or belong to the vCPU itself while
 /// it runs and to whoever has paused it otherwise.
@@ -76,12 +75,8 @@ struct Vcpu {
     std::uint32_t continuation_count{};
     bool in_multicall{};
 
-    [[nodiscard]] bool is_down() const noexcept {
-        return (flags.load(Order::relaxed) & vcpu_flag::down) != 0;
-    }
-    [[nodiscard]] bool is_blocked() const noexcept {
-        return (flags.load(Order::relaxed) & vcpu_flag::blocked) != 0;
-    }
+    [[nodiscard]] bool is_down() const noexcept { return (flags.load(Order::relaxed) & vcpu_flag::down) != 0; }
+    [[nodiscard]] bool is_blocked() const noexcept { return (flags.load(Order::relaxed) & vcpu_flag::blocked) != 0; }
     [[nodiscard]] bool is_initialised() const noexcept {
         return (flags.load(Order::relaxed) & vcpu_flag::initialised) != 0;
     }

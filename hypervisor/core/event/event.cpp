@@ -27,8 +27,7 @@ void wake_pollers(Domain& domain, std::uint32_t port) {
         const unsigned id = static_cast<unsigned>(__builtin_ctzll(waiting));
         Vcpu& vcpu = *domain.vcpus[id];
         if (vcpu.poll_port != 0 && vcpu.poll_port != port) continue;
-        if ((domain.polling_vcpus.fetch_and(~(1ull << id), Order::seq_cst) >> id & 1) != 0)
-            sched::unblock(vcpu);
+        if ((domain.polling_vcpus.fetch_and(~(1ull << id), Order::seq_cst) >> id & 1) != 0) sched::unblock(vcpu);
     }
 }
 
@@ -72,8 +71,7 @@ bool is_pending(const Domain& domain, std::uint32_t port) noexcept {
 }
 
 void clear_pending(Domain& domain, std::uint32_t port) noexcept {
-    __atomic_fetch_and(&domain.shared_info->evtchn_pending[port / 64], ~(1ull << (port % 64)),
-                       __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(&domain.shared_info->evtchn_pending[port / 64], ~(1ull << (port % 64)), __ATOMIC_SEQ_CST);
 }
 
 void raise_port(Domain& domain, std::uint32_t port) {

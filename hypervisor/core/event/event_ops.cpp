@@ -15,8 +15,7 @@ Spinlock<LockRank::binding> binding_lock;
 
 class PairGuard {
 public:
-    PairGuard(Domain& a, Domain& b) noexcept
-        : first_{a.slot <= b.slot ? a : b}, second_{a.slot <= b.slot ? b : a} {
+    PairGuard(Domain& a, Domain& b) noexcept : first_{a.slot <= b.slot ? a : b}, second_{a.slot <= b.slot ? b : a} {
         first_.events.lock.lock();
         if (&first_ != &second_) second_.events.lock.lock();
     }
@@ -54,8 +53,7 @@ Result<std::uint32_t> free_port(Domain& domain) {
 }
 
 /// Gives a channel its state; it starts with nothing pending.
-EventChannel& open(Domain& domain, std::uint32_t port, ChannelState state, std::uint32_t vcpu,
-                   std::uint32_t number) {
+EventChannel& open(Domain& domain, std::uint32_t port, ChannelState state, std::uint32_t vcpu, std::uint32_t number) {
     EventTable& table = domain.events;
     EventChannel& channel = *table.find(EventPort{port});
     clear_pending(domain, port);
@@ -91,8 +89,7 @@ Status alloc_unbound(Vcpu& current, GuestPtr<cero_evtchn_alloc_unbound> argument
     cero_evtchn_alloc_unbound op = TRY(argument.read());
     DomainRef ref;
     Domain& domain = *TRY(subject(current, op.dom, ref));
-    const DomainId remote =
-        op.remote_dom == CERO_DOMID_SELF ? current.domain->id : DomainId{op.remote_dom};
+    const DomainId remote = op.remote_dom == CERO_DOMID_SELF ? current.domain->id : DomainId{op.remote_dom};
     LockGuard guard{domain.events.lock};
     op.port = TRY(free_port(domain));
     TRY(argument.write(op)); // before the port is open: nothing to undo
@@ -111,13 +108,11 @@ Status bind_interdomain(Vcpu& current, GuestPtr<cero_evtchn_bind_interdomain> ar
         PairGuard guard{local, remote};
         op.local_port = TRY(free_port(local));
         EventChannel* peer = remote.events.find(EventPort{op.remote_port});
-        if (peer == nullptr || peer->state != ChannelState::unbound ||
-            peer->remote_id != local.id.raw() || remote.is_dying() ||
-            (&remote == &local && op.remote_port == op.local_port))
+        if (peer == nullptr || peer->state != ChannelState::unbound || peer->remote_id != local.id.raw() ||
+            remote.is_dying() || (&remote == &local && op.remote_port == op.local_port))
             return Errno::inval;
         TRY(argument.write(op));
-        open(local, op.local_port, ChannelState::interdomain, current.id.raw(), op.remote_port)
-            .remote = &remote;
+        open(local, op.local_port, ChannelState::interdomain, current.id.raw(), op.remote_port).remote = &remote;
         peer->state = ChannelState::interdomain;
         peer->number = op.local_port;
         peer->remote = &local;
@@ -174,8 +169,8 @@ Status bind_pirq(Vcpu& current, GuestPtr<cero_evtchn_bind_pirq> argument) {
 /// Takes what the channel is bound to off it. Table lock held.
 void unbind_virq(Domain& domain, const EventChannel& channel) {
     const int index = vcpu_virq_index(channel.number);
-    std::uint16_t& bound = index < 0 ? domain.global_virq_port[channel.number]
-                                     : domain.vcpus[channel.vcpu]->virq_port[index];
+    std::uint16_t& bound =
+        index < 0 ? domain.global_virq_port[channel.number] : domain.vcpus[channel.vcpu]->virq_port[index];
     __atomic_store_n(&bound, std::uint16_t{0}, __ATOMIC_RELEASE);
 }
 
@@ -209,8 +204,7 @@ Status send(Vcpu& current, GuestPtr<cero_evtchn_send> argument) {
     switch (channel->state) {
     case ChannelState::interdomain: raise_port(*channel->remote, channel->number); return {};
     case ChannelState::ipi:
-        if (Vcpu* vcpu = domain.vcpu(channel->vcpu); vcpu != nullptr)
-            signal(domain, op.port, *vcpu);
+        if (Vcpu* vcpu = domain.vcpu(channel->vcpu); vcpu != nullptr) signal(domain, op.port, *vcpu);
         return {};
     case ChannelState::unbound: return {}; // the peer is not there yet: as if it had missed it
     default: return Errno::inval;
@@ -249,10 +243,9 @@ Status bind_vcpu(Vcpu& current, GuestPtr<cero_evtchn_bind_vcpu> argument) {
     LockGuard guard{domain.events.lock};
     EventChannel* channel = domain.events.find(EventPort{op.port});
     if (channel == nullptr) return Errno::inval;
-    const bool movable =
-        channel->state == ChannelState::unbound || channel->state == ChannelState::interdomain ||
-        channel->state == ChannelState::pirq ||
-        (channel->state == ChannelState::virq && vcpu_virq_index(channel->number) < 0);
+    const bool movable = channel->state == ChannelState::unbound || channel->state == ChannelState::interdomain ||
+                         channel->state == ChannelState::pirq ||
+                         (channel->state == ChannelState::virq && vcpu_virq_index(channel->number) < 0);
     if (!movable) return Errno::inval;
     __atomic_store_n(&channel->vcpu, static_cast<std::uint16_t>(op.vcpu), __ATOMIC_RELAXED);
     return {};
@@ -337,8 +330,7 @@ Status with(Status (*operation)(Vcpu&, GuestPtr<Argument>), Vcpu& current, std::
     case CERO_EVTCHNOP_alloc_unbound: return with(alloc_unbound, current, argument);
     case CERO_EVTCHNOP_reset: {
         const Status done = with(reset, current, argument);
-        return done.error() == Errno::restart ? hypercall_continue(current, command, argument)
-                                              : done.error();
+        return done.error() == Errno::restart ? hypercall_continue(current, command, argument) : done.error();
     }
     default: return Errno::nosys; // the FIFO operations: guests then use the 2-level ABI
     }
@@ -347,10 +339,8 @@ Status with(Status (*operation)(Vcpu&, GuestPtr<Argument>), Vcpu& current, std::
 } // namespace
 
 Status event_channel_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
-    if (command == CERO_EVTCHNOP_send)
-        return event::send(current, GuestPtr<cero_evtchn_send>{argument});
-    if (command == CERO_EVTCHNOP_unmask)
-        return event::unmask_op(current, GuestPtr<cero_evtchn_unmask>{argument});
+    if (command == CERO_EVTCHNOP_send) return event::send(current, GuestPtr<cero_evtchn_send>{argument});
+    if (command == CERO_EVTCHNOP_unmask) return event::unmask_op(current, GuestPtr<cero_evtchn_unmask>{argument});
     return set_up(current, command, argument);
 }
 

@@ -12,8 +12,7 @@ namespace cero {
 template <typename T>
 concept AbiData = std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T>;
 
-template <AbiData T>
-class GuestPtr {
+template <AbiData T> class GuestPtr {
 public:
     constexpr GuestPtr() noexcept = default;
     constexpr explicit GuestPtr(std::uint64_t address) noexcept : address_{address} {}
@@ -33,8 +32,7 @@ public:
         return {};
     }
     /// A member of the structure, by its offset.
-    template <AbiData Field>
-    [[nodiscard]] constexpr GuestPtr<Field> field(std::size_t offset) const noexcept {
+    template <AbiData Field> [[nodiscard]] constexpr GuestPtr<Field> field(std::size_t offset) const noexcept {
         return GuestPtr<Field>{address_ + offset};
     }
     [[nodiscard]] constexpr GuestPtr at(std::uint64_t index) const noexcept {
@@ -46,32 +44,24 @@ private:
 };
 
 /// `count` elements at an address.
-template <AbiData T>
-class GuestSpan {
+template <AbiData T> class GuestSpan {
 public:
     constexpr GuestSpan() noexcept = default;
-    constexpr GuestSpan(GuestPtr<T> first, std::uint64_t count) noexcept
-        : first_{first}, count_{count} {}
+    constexpr GuestSpan(GuestPtr<T> first, std::uint64_t count) noexcept : first_{first}, count_{count} {}
     [[nodiscard]] constexpr std::uint64_t size() const noexcept { return count_; }
     [[nodiscard]] constexpr GuestPtr<T> data() const noexcept { return first_; }
     /// Precondition: index < size().
-    [[nodiscard]] Result<T> read(std::uint64_t index) const noexcept {
-        return first_.at(index).read();
-    }
+    [[nodiscard]] Result<T> read(std::uint64_t index) const noexcept { return first_.at(index).read(); }
     [[nodiscard]] Status write(std::uint64_t index, const T& value) const noexcept {
         return first_.at(index).write(value);
     }
     /// Copies `count` elements from `index` on; precondition: they lie inside.
-    [[nodiscard]] Status read_many(std::uint64_t index, T* out,
-                                   std::uint64_t count) const noexcept {
-        if (!arch::copy_from_guest(out, first_.at(index).address(), count * sizeof(T)))
-            return Errno::fault;
+    [[nodiscard]] Status read_many(std::uint64_t index, T* out, std::uint64_t count) const noexcept {
+        if (!arch::copy_from_guest(out, first_.at(index).address(), count * sizeof(T))) return Errno::fault;
         return {};
     }
-    [[nodiscard]] Status write_many(std::uint64_t index, const T* in,
-                                    std::uint64_t count) const noexcept {
-        if (!arch::copy_to_guest(first_.at(index).address(), in, count * sizeof(T)))
-            return Errno::fault;
+    [[nodiscard]] Status write_many(std::uint64_t index, const T* in, std::uint64_t count) const noexcept {
+        if (!arch::copy_to_guest(first_.at(index).address(), in, count * sizeof(T))) return Errno::fault;
         return {};
     }
 

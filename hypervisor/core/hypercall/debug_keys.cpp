@@ -21,18 +21,14 @@ void dump_domains() {
             "d%u: slot %u, refs %u, pages %lu of %lu (owned %lu), ports %u, weight %u, cap "
             "%u%s%s%s",
             domain.id.raw(), domain.slot.raw(), domain.refs.load(Order::relaxed),
-            domain.memory.total_pages.load(Order::relaxed),
-            domain.memory.max_pages.load(Order::relaxed),
-            domain.memory.owned_pages.load(Order::relaxed), domain.events.in_use, domain.weight,
-            domain.cap, domain.paused_by_controller ? ", paused" : "",
-            domain.is_dying() ? ", dying" : "",
+            domain.memory.total_pages.load(Order::relaxed), domain.memory.max_pages.load(Order::relaxed),
+            domain.memory.owned_pages.load(Order::relaxed), domain.events.in_use, domain.weight, domain.cap,
+            domain.paused_by_controller ? ", paused" : "", domain.is_dying() ? ", dying" : "",
             domain.shutting_down.load(Order::relaxed) ? ", shut down" : "");
         domain.for_each_vcpu([](Vcpu& vcpu) {
-            log(Level::info,
-                "  v%u: cpu %u, flags %x, pauses %u, state %u, ran %lu ms, events %u/%u",
-                vcpu.id.raw(), vcpu.last_cpu().raw(), vcpu.flags.load(Order::relaxed),
-                vcpu.pause_count.load(Order::relaxed), vcpu.runstate.state,
-                sched::cpu_time(vcpu).raw() / 1'000'000, vcpu.arch.info->evtchn_upcall_pending,
+            log(Level::info, "  v%u: cpu %u, flags %x, pauses %u, state %u, ran %lu ms, events %u/%u", vcpu.id.raw(),
+                vcpu.last_cpu().raw(), vcpu.flags.load(Order::relaxed), vcpu.pause_count.load(Order::relaxed),
+                vcpu.runstate.state, sched::cpu_time(vcpu).raw() / 1'000'000, vcpu.arch.info->evtchn_upcall_pending,
                 vcpu.arch.info->evtchn_upcall_mask);
         });
     });

@@ -24,8 +24,7 @@ Status create(cero_domctl& op) {
     if (op.domain == 0 || op.domain >= CERO_DOMID_FIRST_RESERVED) id = TRY(free_domain_id());
     DomainSettings settings;
     settings.vcpus = request.max_vcpus;
-    if (request.max_evtchn_port < CERO_EVTCHN_2L_PORTS - 1)
-        settings.event_ports = request.max_evtchn_port + 1;
+    if (request.max_evtchn_port < CERO_EVTCHN_2L_PORTS - 1) settings.event_ports = request.max_evtchn_port + 1;
     Domain& domain = *TRY(create_domain(id, settings));
     for (unsigned n = 0; n < sizeof domain.handle; ++n) domain.handle[n] = request.handle[n];
     domain.ssidref = request.ssidref;
@@ -58,8 +57,7 @@ Result<Vcpu*> vcpu_of(Domain& domain, std::uint32_t id) {
 Status set_context(Vcpu& current, Domain& domain, const cero_domctl_vcpucontext& request) {
     Vcpu& vcpu = *TRY(vcpu_of(domain, request.vcpu));
     if (&domain == current.domain || domain.is_dying()) return Errno::inval;
-    if (!arch::copy_from_guest(&context_buffer, GuestVirt{request.ctxt}, sizeof context_buffer))
-        return Errno::fault;
+    if (!arch::copy_from_guest(&context_buffer, GuestVirt{request.ctxt}, sizeof context_buffer)) return Errno::fault;
     sched::pause_and_wait(domain);
     const Status installed = install_context(current, vcpu, context_buffer);
     if (installed && vcpu.id.raw() == 0) domain.vm_assist |= context_buffer.vm_assist;
@@ -79,11 +77,9 @@ Status get_context(Vcpu& current, Domain& domain, const cero_domctl_vcpucontext&
     context_buffer.vm_assist = domain.vm_assist;
     if (!vcpu.is_down()) context_buffer.flags |= CERO_VGCF_online;
     context_buffer.ctrlreg[3] = vcpu.kernel_root.raw() << page_shift;
-    if (vcpu.user_root != invalid_frame)
-        context_buffer.ctrlreg[1] = vcpu.user_root.raw() << page_shift | 1;
+    if (vcpu.user_root != invalid_frame) context_buffer.ctrlreg[1] = vcpu.user_root.raw() << page_shift | 1;
     sched::unpause(domain);
-    if (!arch::copy_to_guest(GuestVirt{request.ctxt}, &context_buffer, sizeof context_buffer))
-        return Errno::fault;
+    if (!arch::copy_to_guest(GuestVirt{request.ctxt}, &context_buffer, sizeof context_buffer)) return Errno::fault;
     return {};
 }
 
@@ -119,8 +115,7 @@ Status write_bitmap(const cero_bitmap& map, CpuMask cpus) {
 
 Status affinity(Domain& domain, cero_domctl_vcpuaffinity& request, bool set) {
     Vcpu& vcpu = *TRY(vcpu_of(domain, request.vcpu));
-    if ((request.flags & (CERO_VCPUAFFINITY_HARD | CERO_VCPUAFFINITY_SOFT)) == 0)
-        return Errno::inval;
+    if ((request.flags & (CERO_VCPUAFFINITY_HARD | CERO_VCPUAFFINITY_SOFT)) == 0) return Errno::inval;
     const bool hard = (request.flags & CERO_VCPUAFFINITY_HARD) != 0;
     if (set && hard) {
         const CpuMask cpus = TRY(read_bitmap(request.cpumap_hard));
@@ -135,15 +130,13 @@ Status affinity(Domain& domain, cero_domctl_vcpuaffinity& request, bool set) {
 Status scheduler(Domain& domain, cero_domctl_scheduler_op& request) {
     if (request.sched_id != CERO_SCHEDULER_CREDIT2) return Errno::inval;
     switch (request.cmd) {
-    case CERO_DOMCTL_SCHEDOP_putinfo:
-        return sched::set_share(domain, request.u.credit2.weight, request.u.credit2.cap);
+    case CERO_DOMCTL_SCHEDOP_putinfo: return sched::set_share(domain, request.u.credit2.weight, request.u.credit2.cap);
     case CERO_DOMCTL_SCHEDOP_getinfo: request.u.credit2 = {domain.weight, domain.cap}; return {};
     default: return Errno::inval;
     }
 }
 
-Status permit(RangeSet& set, std::uint64_t first, std::uint64_t count, std::uint64_t limit,
-              bool allow) {
+Status permit(RangeSet& set, std::uint64_t first, std::uint64_t count, std::uint64_t limit, bool allow) {
     if (count == 0 || first + count < first || first + count > limit) return Errno::inval;
     return allow ? set.add(first, first + count - 1) : set.remove(first, first + count - 1);
 }
@@ -181,8 +174,7 @@ Status frame_types(Domain& domain, const cero_domctl_getpageframeinfo3& request)
         std::uint64_t type = CERO_DOMCTL_PFINFO_XTAB;
         if (word.is_owned_by(domain.slot)) {
             type = is_table(word.type()) && word.is(FrameWord::validated)
-                       ? std::uint64_t{static_cast<std::uint8_t>(word.type())}
-                             << CERO_DOMCTL_PFINFO_LTAB_SHIFT
+                       ? std::uint64_t{static_cast<std::uint8_t>(word.type())} << CERO_DOMCTL_PFINFO_LTAB_SHIFT
                        : CERO_DOMCTL_PFINFO_NOTAB;
             if (word.is(FrameWord::pinned)) type |= CERO_DOMCTL_PFINFO_LPINTAB;
         }
@@ -196,32 +188,24 @@ Status change_setting(Domain& domain, const cero_domctl& op) {
     constexpr std::uint64_t ports = 0x10000;
     constexpr std::uint64_t pirqs = 256;
     switch (op.cmd) {
-    case CERO_DOMCTL_max_mem:
-        domain.memory.max_pages.store(op.u.max_mem.max_memkb / 4, Order::relaxed);
-        return {};
+    case CERO_DOMCTL_max_mem: domain.memory.max_pages.store(op.u.max_mem.max_memkb / 4, Order::relaxed); return {};
     case CERO_DOMCTL_setdomainhandle:
-        for (unsigned n = 0; n < sizeof domain.handle; ++n)
-            domain.handle[n] = op.u.setdomainhandle.handle[n];
+        for (unsigned n = 0; n < sizeof domain.handle; ++n) domain.handle[n] = op.u.setdomainhandle.handle[n];
         return {};
     case CERO_DOMCTL_settimeoffset:
         domain.time_offset_seconds = op.u.settimeoffset.time_offset_seconds;
         publish_wall_clock(domain);
         return {};
     case CERO_DOMCTL_irq_permission:
-        return permit(domain.rights.pirqs, op.u.irq_permission.pirq, 1, pirqs,
-                      op.u.irq_permission.allow_access != 0);
+        return permit(domain.rights.pirqs, op.u.irq_permission.pirq, 1, pirqs, op.u.irq_permission.allow_access != 0);
     case CERO_DOMCTL_ioport_permission:
-        return permit(domain.rights.io_ports, op.u.ioport_permission.first_port,
-                      op.u.ioport_permission.nr_ports, ports,
+        return permit(domain.rights.io_ports, op.u.ioport_permission.first_port, op.u.ioport_permission.nr_ports, ports,
                       op.u.ioport_permission.allow_access != 0);
     case CERO_DOMCTL_iomem_permission:
-        return permit(domain.rights.io_memory, op.u.iomem_permission.first_mfn,
-                      op.u.iomem_permission.nr_mfns, 1ull << 40,
-                      op.u.iomem_permission.allow_access != 0);
-    case CERO_DOMCTL_set_address_size:
-        return op.u.address_size.size == 64 ? Errno::ok : Errno::inval;
-    case CERO_DOMCTL_set_virq_handler:
-        return event::set_virq_handler(domain.id, op.u.set_virq_handler.virq);
+        return permit(domain.rights.io_memory, op.u.iomem_permission.first_mfn, op.u.iomem_permission.nr_mfns,
+                      1ull << 40, op.u.iomem_permission.allow_access != 0);
+    case CERO_DOMCTL_set_address_size: return op.u.address_size.size == 64 ? Errno::ok : Errno::inval;
+    case CERO_DOMCTL_set_virq_handler: return event::set_virq_handler(domain.id, op.u.set_virq_handler.virq);
     default: return Errno::nosys;
     }
 }
@@ -242,14 +226,12 @@ Status apply(Vcpu& current, Domain& domain, cero_domctl& op) {
         describe_domain(domain, op.u.getdomaininfo);
         op.domain = domain.id.raw();
         return {};
-    case CERO_DOMCTL_max_vcpus:
-        return op.u.max_vcpus.max == domain.vcpu_limit ? create_vcpus(domain) : Errno::inval;
+    case CERO_DOMCTL_max_vcpus: return op.u.max_vcpus.max == domain.vcpu_limit ? create_vcpus(domain) : Errno::inval;
     case CERO_DOMCTL_setvcpucontext: return set_context(current, domain, op.u.vcpucontext);
     case CERO_DOMCTL_getvcpucontext: return get_context(current, domain, op.u.vcpucontext);
     case CERO_DOMCTL_getvcpuinfo: return vcpu_info(domain, op.u.getvcpuinfo);
     case CERO_DOMCTL_setvcpuaffinity:
-    case CERO_DOMCTL_getvcpuaffinity:
-        return affinity(domain, op.u.vcpuaffinity, op.cmd == CERO_DOMCTL_setvcpuaffinity);
+    case CERO_DOMCTL_getvcpuaffinity: return affinity(domain, op.u.vcpuaffinity, op.cmd == CERO_DOMCTL_setvcpuaffinity);
     case CERO_DOMCTL_scheduler_op: return scheduler(domain, op.u.scheduler_op);
     case CERO_DOMCTL_hypercall_init: return init_hypercall_page(domain, op.u.hypercall_init);
     case CERO_DOMCTL_resumedomain: return resume(domain);
@@ -262,8 +244,8 @@ Status apply(Vcpu& current, Domain& domain, cero_domctl& op) {
 Status locked(Vcpu& current, cero_domctl& op) {
     if (op.cmd == CERO_DOMCTL_createdomain) return create(op);
     // getdomaininfo names the first domain of interest: that is how tools walk through them.
-    const DomainRef domain = op.cmd == CERO_DOMCTL_getdomaininfo ? next_domain(DomainId{op.domain})
-                                                                 : find_domain(DomainId{op.domain});
+    const DomainRef domain =
+        op.cmd == CERO_DOMCTL_getdomaininfo ? next_domain(DomainId{op.domain}) : find_domain(DomainId{op.domain});
     if (!domain) return Errno::srch;
     return apply(current, *domain, op);
 }

@@ -8,12 +8,10 @@ namespace cero {
 
 Status event_channel_op(Vcpu& current, std::uint32_t command, std::uint64_t argument);
 Result<std::int64_t> sched_op(Vcpu& current, std::uint32_t command, std::uint64_t argument);
-Result<std::int64_t> vcpu_op(Vcpu& current, std::uint32_t command, std::uint32_t vcpu,
-                             std::uint64_t argument);
+Result<std::int64_t> vcpu_op(Vcpu& current, std::uint32_t command, std::uint32_t vcpu, std::uint64_t argument);
 Status set_timer_op(Vcpu& current, std::uint64_t deadline);
 Result<std::int64_t> version_op(Vcpu& current, std::uint32_t command, std::uint64_t argument);
-Result<std::int64_t> console_op(Vcpu& current, std::uint32_t command, std::uint32_t count,
-                                std::uint64_t buffer);
+Result<std::int64_t> console_op(Vcpu& current, std::uint32_t command, std::uint32_t count, std::uint64_t buffer);
 Status vm_assist_op(Vcpu& current, std::uint32_t command, std::uint32_t type);
 Result<std::int64_t> physdev_op(Vcpu& current, std::uint32_t command, std::uint64_t argument);
 Result<std::int64_t> domctl_op(Vcpu& current, std::uint64_t argument);

@@ -9,8 +9,7 @@
 namespace cero {
 
 /// A handler as the entry code calls it: five argument words, the value for rax.
-using HypercallEntry = std::int64_t (*)(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t,
-                                        std::uint64_t);
+using HypercallEntry = std::int64_t (*)(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t);
 /// CERO_HYPERCALL_COUNT entries; those without a handler answer -ENOSYS. Entry code indexes it with
 /// a masked number after the bound check.
 struct HypercallTable {
@@ -28,8 +27,7 @@ std::int64_t finish_hypercall(Vcpu& vcpu, std::uint64_t number, std::int64_t res
 
 /// Stores the argument registers with which the call is to be executed again, and yields the error
 /// to return. Arguments not given keep the value of this execution.
-template <typename... Words>
-Errno hypercall_continue(Vcpu& vcpu, Words... words) noexcept {
+template <typename... Words> Errno hypercall_continue(Vcpu& vcpu, Words... words) noexcept {
     static_assert(sizeof...(words) <= 5);
     unsigned n = 0;
     ((vcpu.continuation[n++] = static_cast<std::uint64_t>(words)), ...);
@@ -39,36 +37,29 @@ Errno hypercall_continue(Vcpu& vcpu, Words... words) noexcept {
 
 namespace detail {
 
-template <typename T>
-struct Decode {
+template <typename T> struct Decode {
     static constexpr T from(std::uint64_t word) noexcept { return static_cast<T>(word); }
 };
-template <typename Tag, typename Rep>
-struct Decode<Strong<Tag, Rep>> {
+template <typename Tag, typename Rep> struct Decode<Strong<Tag, Rep>> {
     static constexpr Strong<Tag, Rep> from(std::uint64_t word) noexcept {
         return Strong<Tag, Rep>{static_cast<Rep>(word)};
     }
 };
-template <typename T>
-struct Decode<GuestPtr<T>> {
+template <typename T> struct Decode<GuestPtr<T>> {
     static constexpr GuestPtr<T> from(std::uint64_t word) noexcept { return GuestPtr<T>{word}; }
 };
 
-inline std::int64_t encode(const Status& status) noexcept {
-    return -static_cast<std::int64_t>(status.error());
-}
+inline std::int64_t encode(const Status& status) noexcept { return -static_cast<std::int64_t>(status.error()); }
 inline std::int64_t encode(const Result<std::int64_t>& result) noexcept {
     return result ? *result : -static_cast<std::int64_t>(result.error());
 }
 
-template <auto Handler, typename Return, typename... Args>
-struct Wrapper {
+template <auto Handler, typename Return, typename... Args> struct Wrapper {
     template <std::size_t... Index>
     static std::int64_t call(const std::uint64_t (&words)[5], std::index_sequence<Index...>) {
         return encode(Handler(arch::current_vcpu(), Decode<Args>::from(words[Index])...));
     }
-    static std::int64_t entry(std::uint64_t a, std::uint64_t b, std::uint64_t c, std::uint64_t d,
-                              std::uint64_t e) {
+    static std::int64_t entry(std::uint64_t a, std::uint64_t b, std::uint64_t c, std::uint64_t d, std::uint64_t e) {
         const std::uint64_t words[5] = {a, b, c, d, e};
         return call(words, std::index_sequence_for<Args...>{});
     }
@@ -83,7 +74,6 @@ constexpr HypercallEntry entry_of(Return (*)(Vcpu&, Args...)) noexcept {
 
 /// The table entry of a typed handler `Status or Result<int64_t> f(Vcpu&, arguments...)`: arguments
 /// are integers, Strong numbers or GuestPtr, taken from the registers in order.
-template <auto Handler>
-inline constexpr HypercallEntry wrap = detail::entry_of<Handler>(Handler);
+template <auto Handler> inline constexpr HypercallEntry wrap = detail::entry_of<Handler>(Handler);
 
 } // namespace cero

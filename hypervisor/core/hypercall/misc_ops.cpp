@@ -13,8 +13,7 @@ namespace {
 constexpr std::int64_t reported_version = 4 << 16 | 17;
 
 /// Writes text into a field of `Size` bytes, the rest zeroed.
-template <std::size_t Size>
-Status write_text(std::uint64_t argument, const char* text) {
+template <std::size_t Size> Status write_text(std::uint64_t argument, const char* text) {
     struct Field {
         char bytes[Size];
     } field{};
@@ -44,8 +43,7 @@ Status write_identity(Vcpu& current, std::uint32_t command, std::uint64_t argume
         return GuestPtr<cero_platform_parameters>{argument}.write({CERO_HYPERVISOR_VIRT_START});
     case CERO_XENVER_get_features: return write_features(current, argument);
     case CERO_XENVER_guest_handle:
-        if (!arch::copy_to_guest(GuestVirt{argument}, current.domain->handle, 16))
-            return Errno::fault;
+        if (!arch::copy_to_guest(GuestVirt{argument}, current.domain->handle, 16)) return Errno::fault;
         return {};
     case CERO_XENVER_commandline:
         if (!current.domain->is_control) return Errno::perm;
@@ -78,8 +76,8 @@ void write_as_log(Domain& domain, const char* text, std::size_t bytes) {
         if (c != '\n' && (c < ' ' || c > '~') && c != '\t') continue;
         if (c != '\n') domain.console_line[domain.console_length++] = c;
         if (c != '\n' && domain.console_length < sizeof domain.console_line) continue;
-        arch::log(arch::Level::info, "(d%u) %.*s", domain.id.raw(),
-                  static_cast<int>(domain.console_length), domain.console_line);
+        arch::log(arch::Level::info, "(d%u) %.*s", domain.id.raw(), static_cast<int>(domain.console_length),
+                  domain.console_line);
         domain.console_length = 0;
     }
 }
@@ -106,8 +104,7 @@ Status console_write(Vcpu& current, std::uint32_t count, std::uint64_t buffer) {
 Result<std::int64_t> console_read(Vcpu& current, std::uint32_t count, std::uint64_t buffer) {
     if (!current.domain->is_control) return Errno::perm;
     char chunk[console_chunk];
-    const std::size_t got =
-        arch::console_read(chunk, count < console_chunk ? count : console_chunk);
+    const std::size_t got = arch::console_read(chunk, count < console_chunk ? count : console_chunk);
     if (!arch::copy_to_guest(GuestVirt{buffer}, chunk, got)) return Errno::fault;
     return static_cast<std::int64_t>(got);
 }
@@ -120,11 +117,9 @@ Result<std::int64_t> version_op(Vcpu& current, std::uint32_t command, std::uint6
     return -static_cast<std::int64_t>(write_identity(current, command, argument).error());
 }
 
-Result<std::int64_t> console_op(Vcpu& current, std::uint32_t command, std::uint32_t count,
-                                std::uint64_t buffer) {
+Result<std::int64_t> console_op(Vcpu& current, std::uint32_t command, std::uint32_t count, std::uint64_t buffer) {
     switch (command) {
-    case CERO_CONSOLEIO_write:
-        return -static_cast<std::int64_t>(console_write(current, count, buffer).error());
+    case CERO_CONSOLEIO_write: return -static_cast<std::int64_t>(console_write(current, count, buffer).error());
     case CERO_CONSOLEIO_read: return console_read(current, count, buffer);
     default: return Errno::nosys;
     }
@@ -139,12 +134,8 @@ Status vm_assist_op(Vcpu& current, std::uint32_t command, std::uint32_t type) {
     if (type >= 64 || (known >> type & 1) == 0) return Errno::inval;
     const std::uint64_t bit = 1ull << type;
     switch (command) {
-    case CERO_VMASST_CMD_enable:
-        __atomic_fetch_or(&current.domain->vm_assist, bit, __ATOMIC_RELAXED);
-        return {};
-    case CERO_VMASST_CMD_disable:
-        __atomic_fetch_and(&current.domain->vm_assist, ~bit, __ATOMIC_RELAXED);
-        return {};
+    case CERO_VMASST_CMD_enable: __atomic_fetch_or(&current.domain->vm_assist, bit, __ATOMIC_RELAXED); return {};
+    case CERO_VMASST_CMD_disable: __atomic_fetch_and(&current.domain->vm_assist, ~bit, __ATOMIC_RELAXED); return {};
     default: return Errno::nosys;
     }
 }

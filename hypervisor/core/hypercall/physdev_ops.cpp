@@ -73,11 +73,10 @@ Status map_message(Vcpu& current, cero_physdev_map_pirq& op) {
     LockGuard guard{table.lock};
     const std::uint32_t number = TRY(free_pirq(table));
     if (!domain.rights.pirqs.contains(number, number)) return Errno::perm;
-    const arch::PciAddress address{static_cast<std::uint16_t>(op.bus >> 16),
-                                   static_cast<std::uint8_t>(op.bus),
+    const arch::PciAddress address{static_cast<std::uint16_t>(op.bus >> 16), static_cast<std::uint8_t>(op.bus),
                                    static_cast<std::uint8_t>(op.devfn)};
-    auto irq = arch::allocate_msi(address, static_cast<std::uint32_t>(op.entry_nr), op.table_base,
-                                  pirq::handler(), pirq::cookie_of(domain, Pirq{number}));
+    auto irq = arch::allocate_msi(address, static_cast<std::uint32_t>(op.entry_nr), op.table_base, pirq::handler(),
+                                  pirq::cookie_of(domain, Pirq{number}));
     if (!irq) return irq.error();
     PirqEntry& entry = table.entries[number];
     entry.kind = PirqEntry::Kind::message;
@@ -139,9 +138,7 @@ Status get_free_pirq(Vcpu& current, std::uint64_t argument) {
 } // namespace
 
 Result<std::int64_t> physdev_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
-    const auto answer = [](const Status& status) {
-        return -static_cast<std::int64_t>(status.error());
-    };
+    const auto answer = [](const Status& status) { return -static_cast<std::int64_t>(status.error()); };
     switch (command) {
     case CERO_PHYSDEVOP_set_iopl: return answer(set_iopl(current, argument));
     case CERO_PHYSDEVOP_set_iobitmap: return answer(set_iobitmap(argument));
@@ -161,8 +158,7 @@ Result<std::int64_t> physdev_op(Vcpu& current, std::uint32_t command, std::uint6
     case CERO_PHYSDEVOP_release_msix:
     case CERO_PHYSDEVOP_restore_msi_ext:
         // Without an IOMMU there is nothing to record about a device.
-        return current.domain->is_control ? std::int64_t{0}
-                                          : -static_cast<std::int64_t>(Errno::perm);
+        return current.domain->is_control ? std::int64_t{0} : -static_cast<std::int64_t>(Errno::perm);
     default: return Errno::nosys;
     }
 }

@@ -36,13 +36,11 @@ Status platform_op(Vcpu& current, std::uint64_t argument) {
     if (op.interface_version != CERO_PLATFORM_INTERFACE_VERSION) return Errno::acces;
     switch (op.cmd) {
     case CERO_XENPF_settime32:
-        set_wall_clock(op.u.settime32.secs, op.u.settime32.nsecs,
-                       Nanoseconds{op.u.settime32.system_time});
+        set_wall_clock(op.u.settime32.secs, op.u.settime32.nsecs, Nanoseconds{op.u.settime32.system_time});
         return {};
     case CERO_XENPF_settime64:
         if (op.u.settime64.mbz != 0) return Errno::inval;
-        set_wall_clock(op.u.settime64.secs, op.u.settime64.nsecs,
-                       Nanoseconds{op.u.settime64.system_time});
+        set_wall_clock(op.u.settime64.secs, op.u.settime64.nsecs, Nanoseconds{op.u.settime64.system_time});
         return {};
     case CERO_XENPF_enter_acpi_sleep: return enter_sleep(op.u.enter_acpi_sleep);
     case CERO_XENPF_get_cpuinfo: TRY(cpu_info(op.u.pcpu_info)); return at.write(op);

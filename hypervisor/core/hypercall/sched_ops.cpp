@@ -40,8 +40,7 @@ Status poll(Vcpu& current, std::uint64_t argument) {
     if (request.nr_ports > max_polled_ports) return Errno::inval;
     Domain& domain = *current.domain;
     std::uint32_t ports[max_polled_ports];
-    const GuestSpan<cero_evtchn_port> span{GuestPtr<cero_evtchn_port>{request.ports},
-                                           request.nr_ports};
+    const GuestSpan<cero_evtchn_port> span{GuestPtr<cero_evtchn_port>{request.ports}, request.nr_ports};
     TRY(span.read_many(0, ports, request.nr_ports));
     for (std::uint32_t n = 0; n < request.nr_ports; ++n)
         if (domain.events.find(EventPort{ports[n]}) == nullptr) return Errno::inval;
@@ -50,8 +49,7 @@ Status poll(Vcpu& current, std::uint64_t argument) {
     current.flags.fetch_or(vcpu_flag::blocked, Order::seq_cst);
     domain.polling_vcpus.fetch_or(1ull << current.id.raw(), Order::seq_cst);
     bool ready = has_event(current);
-    for (std::uint32_t n = 0; n < request.nr_ports && !ready; ++n)
-        ready = event::is_pending(domain, ports[n]);
+    for (std::uint32_t n = 0; n < request.nr_ports && !ready; ++n) ready = event::is_pending(domain, ports[n]);
     if (ready || (request.timeout != 0 && request.timeout <= arch::system_time().raw())) {
         end_poll(current);
         return {};
@@ -86,13 +84,10 @@ Status pin_override(Vcpu& current, std::uint64_t argument) {
     if (!current.domain->is_control) return Errno::perm;
     if (request.pcpu < 0) return sched::set_affinity(current, CpuMask::all());
     if (static_cast<unsigned>(request.pcpu) >= max_cpus) return Errno::inval;
-    return sched::set_affinity(current,
-                               CpuMask::of(CpuId{static_cast<std::uint32_t>(request.pcpu)}));
+    return sched::set_affinity(current, CpuMask::of(CpuId{static_cast<std::uint32_t>(request.pcpu)}));
 }
 
-void on_watchdog(Timer& timer) {
-    static_cast<Domain*>(timer.owner)->shut_down(CERO_SHUTDOWN_watchdog);
-}
+void on_watchdog(Timer& timer) { static_cast<Domain*>(timer.owner)->shut_down(CERO_SHUTDOWN_watchdog); }
 
 /// id 0: a new watchdog, whose id is the result; else a new timeout for one, or with 0 its end.
 Result<std::int64_t> watchdog(Vcpu& current, std::uint64_t argument) {
@@ -100,8 +95,7 @@ Result<std::int64_t> watchdog(Vcpu& current, std::uint64_t argument) {
     Domain& domain = *current.domain;
     const Nanoseconds deadline{arch::system_time().raw() + request.timeout * 1'000'000'000ull};
     LockGuard guard{domain.lock};
-    if (request.id > Domain::watchdog_count || (request.id == 0 && request.timeout == 0))
-        return Errno::inval;
+    if (request.id > Domain::watchdog_count || (request.id == 0 && request.timeout == 0)) return Errno::inval;
     if (request.id == 0) {
         for (unsigned n = 0; n < Domain::watchdog_count; ++n) {
             if (domain.watchdogs[n].owner != nullptr) continue;

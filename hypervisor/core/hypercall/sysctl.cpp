@@ -20,8 +20,7 @@ Status read_console(cero_sysctl_readconsole& request) {
     std::uint32_t done = 0;
     while (done < request.count) {
         const std::uint32_t room = request.count - done;
-        const std::size_t got =
-            arch::log_read(index, chunk, room < sizeof chunk ? room : sizeof chunk);
+        const std::size_t got = arch::log_read(index, chunk, room < sizeof chunk ? room : sizeof chunk);
         if (got == 0) break;
         if (!arch::copy_to_guest(GuestVirt{request.buffer + done}, chunk, got)) return Errno::fault;
         done += static_cast<std::uint32_t>(got);
@@ -54,8 +53,8 @@ void describe_machine(cero_sysctl_physinfo& info) {
 }
 
 Status list_domains(cero_sysctl_getdomaininfolist& request) {
-    const GuestSpan<cero_domctl_getdomaininfo> out{
-        GuestPtr<cero_domctl_getdomaininfo>{request.buffer}, request.max_domains};
+    const GuestSpan<cero_domctl_getdomaininfo> out{GuestPtr<cero_domctl_getdomaininfo>{request.buffer},
+                                                   request.max_domains};
     request.num_domains = 0;
     DomainId id{request.first_domain};
     while (request.num_domains < request.max_domains) {
@@ -71,28 +70,23 @@ Status list_domains(cero_sysctl_getdomaininfolist& request) {
 
 Status debug_keys(const cero_sysctl_debug_keys& request) {
     const GuestSpan<char> keys{GuestPtr<char>{request.keys}, request.nr_keys};
-    for (std::uint32_t n = 0; n < request.nr_keys && n < 16; ++n)
-        handle_debug_key(TRY(keys.read(n)));
+    for (std::uint32_t n = 0; n < request.nr_keys && n < 16; ++n) handle_debug_key(TRY(keys.read(n)));
     return {};
 }
 
 Status cpu_info(cero_sysctl_getcpuinfo& request) {
-    const GuestSpan<cero_sysctl_cpuinfo> out{GuestPtr<cero_sysctl_cpuinfo>{request.info},
-                                             request.max_cpus};
+    const GuestSpan<cero_sysctl_cpuinfo> out{GuestPtr<cero_sysctl_cpuinfo>{request.info}, request.max_cpus};
     const std::uint32_t count = arch::cpu_count();
     request.nr_cpus = request.max_cpus < count ? request.max_cpus : count;
-    for (std::uint32_t n = 0; n < request.nr_cpus; ++n)
-        TRY(out.write(n, {sched::idle_time(CpuId{n}).raw()}));
+    for (std::uint32_t n = 0; n < request.nr_cpus; ++n) TRY(out.write(n, {sched::idle_time(CpuId{n}).raw()}));
     return {};
 }
 
 Status topology(cero_sysctl_cputopoinfo& request) {
     const std::uint32_t count = arch::cpu_count();
-    const GuestSpan<cero_sysctl_cputopo> out{GuestPtr<cero_sysctl_cputopo>{request.cputopo},
-                                             request.num_cpus};
+    const GuestSpan<cero_sysctl_cputopo> out{GuestPtr<cero_sysctl_cputopo>{request.cputopo}, request.num_cpus};
     if (request.cputopo != 0)
-        for (std::uint32_t n = 0; n < count && n < request.num_cpus; ++n)
-            TRY(out.write(n, {n, 0, 0}));
+        for (std::uint32_t n = 0; n < count && n < request.num_cpus; ++n) TRY(out.write(n, {n, 0, 0}));
     if (request.cputopo == 0 || request.num_cpus > count) request.num_cpus = count;
     return {};
 }
@@ -105,8 +99,7 @@ Status numa(cero_sysctl_numainfo& request) {
     if (request.meminfo != 0 && request.num_nodes != 0)
         TRY(GuestPtr<NodeMemory>{request.meminfo}.write(
             {ram_pages() << page_shift, allocator_free_frames() << page_shift}));
-    if (request.distance != 0 && request.num_nodes != 0)
-        TRY(GuestPtr<std::uint32_t>{request.distance}.write(10));
+    if (request.distance != 0 && request.num_nodes != 0) TRY(GuestPtr<std::uint32_t>{request.distance}.write(10));
     request.num_nodes = 1;
     return {};
 }
@@ -119,9 +112,7 @@ Status apply(cero_sysctl& op) {
     case CERO_SYSCTL_getdomaininfolist: return list_domains(op.u.getdomaininfolist);
     case CERO_SYSCTL_debug_keys: return debug_keys(op.u.debug_keys);
     case CERO_SYSCTL_getcpuinfo: return cpu_info(op.u.getcpuinfo);
-    case CERO_SYSCTL_availheap:
-        op.u.availheap.avail_bytes = allocator_free_frames() << page_shift;
-        return {};
+    case CERO_SYSCTL_availheap: op.u.availheap.avail_bytes = allocator_free_frames() << page_shift; return {};
     case CERO_SYSCTL_cputopoinfo: return topology(op.u.cputopoinfo);
     case CERO_SYSCTL_numainfo: return numa(op.u.numainfo);
     default: return Errno::nosys;

@@ -20,15 +20,13 @@ Status not_implemented(Vcpu& current) {
     Domain& domain = *current.domain;
     const std::uint64_t bit = 1ull << number;
     if ((__atomic_fetch_or(&domain.logged_missing, bit, __ATOMIC_RELAXED) & bit) == 0)
-        arch::log(arch::Level::debug, "d%u: hypercall %lu is not implemented", domain.id.raw(),
-                  number);
+        arch::log(arch::Level::debug, "d%u: hypercall %lu is not implemented", domain.id.raw(), number);
     return Errno::nosys;
 }
 
 } // namespace
 
-extern "C" std::int64_t hypercall_iret(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t,
-                                       std::uint64_t);
+extern "C" std::int64_t hypercall_iret(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t);
 
 namespace {
 
@@ -81,9 +79,9 @@ std::int64_t finish_hypercall(Vcpu& vcpu, std::uint64_t number, std::int64_t res
         return static_cast<std::int64_t>(number);
     }
     if (result != -static_cast<std::int64_t>(Errno::nosys))
-        arch::log(arch::Level::debug, "d%uv%u: hypercall %lu(%lx, %lx, %lx) = %ld, rip %lx",
-                  vcpu.domain->id.raw(), vcpu.id.raw(), number, vcpu.arch.regs.rdi,
-                  vcpu.arch.regs.rsi, vcpu.arch.regs.rdx, result, vcpu.arch.regs.rip);
+        arch::log(arch::Level::debug, "d%uv%u: hypercall %lu(%lx, %lx, %lx) = %ld, rip %lx", vcpu.domain->id.raw(),
+                  vcpu.id.raw(), number, vcpu.arch.regs.rdi, vcpu.arch.regs.rsi, vcpu.arch.regs.rdx, result,
+                  vcpu.arch.regs.rip);
     return result;
 }
 
@@ -99,8 +97,8 @@ std::uint64_t execute(Vcpu& current, cero_multicall_entry* entries, std::uint64_
         cero_multicall_entry& entry = entries[done];
         entry.result = -static_cast<std::int64_t>(Errno::nosys);
         if (entry.op < CERO_HYPERCALL_COUNT && entry.op != CERO_HYPERCALL_iret)
-            entry.result = hypercall_table[entry.op](entry.args[0], entry.args[1], entry.args[2],
-                                                     entry.args[3], entry.args[4]);
+            entry.result =
+                hypercall_table[entry.op](entry.args[0], entry.args[1], entry.args[2], entry.args[3], entry.args[4]);
         if (entry.result == hypercall_restart) [[unlikely]] {
             for (unsigned word = 0; word < current.continuation_count; ++word)
                 entry.args[word] = current.continuation[word];

@@ -16,8 +16,7 @@ constexpr std::uint64_t shortest_period_ns = 1'000'000;
 
 Status initialise(Vcpu& current, Vcpu& target, std::uint64_t argument) {
     if (target.is_initialised()) return Errno::exist;
-    if (target.id.raw() >= CERO_LEGACY_MAX_VCPUS && target.info_frame == invalid_frame)
-        return Errno::inval;
+    if (target.id.raw() >= CERO_LEGACY_MAX_VCPUS && target.info_frame == invalid_frame) return Errno::inval;
     // 5 KiB: too much for the stack. The domain's lock makes the one copy ours.
     static cero_vcpu_guest_context context;
     static Spinlock<LockRank::domain> lock;
@@ -63,8 +62,7 @@ Status get_runstate(Vcpu& target, std::uint64_t argument) {
 
 Status set_periodic(Vcpu& target, std::uint64_t argument) {
     const auto request = TRY(GuestPtr<cero_vcpu_set_periodic_timer>{argument}.read());
-    if (request.period_ns < shortest_period_ns || static_cast<std::int64_t>(request.period_ns) < 0)
-        return Errno::inval;
+    if (request.period_ns < shortest_period_ns || static_cast<std::int64_t>(request.period_ns) < 0) return Errno::inval;
     __atomic_store_n(&target.period_ns, request.period_ns, __ATOMIC_RELAXED);
     set_timer(target.periodic, Nanoseconds{arch::system_time().raw() + request.period_ns});
     return {};
@@ -79,8 +77,7 @@ Status stop_periodic(Vcpu& target) {
 Status set_singleshot(Vcpu& current, Vcpu& target, std::uint64_t argument) {
     if (&target != &current) return Errno::inval;
     const auto request = TRY(GuestPtr<cero_vcpu_set_singleshot_timer>{argument}.read());
-    if ((request.flags & CERO_VCPU_SSHOTTMR_future) != 0 &&
-        request.timeout_abs_ns < arch::system_time().raw())
+    if ((request.flags & CERO_VCPU_SSHOTTMR_future) != 0 && request.timeout_abs_ns < arch::system_time().raw())
         return Errno::time;
     set_timer(target.singleshot, Nanoseconds{request.timeout_abs_ns});
     return {};
@@ -90,14 +87,12 @@ Status set_singleshot(Vcpu& current, Vcpu& target, std::uint64_t argument) {
 Status register_info(Vcpu& target, std::uint64_t argument) {
     const auto request = TRY(GuestPtr<cero_vcpu_register_vcpu_info>{argument}.read());
     Domain& domain = *target.domain;
-    if (request.offset > page_size - sizeof(cero_vcpu_info) || request.offset % 8 != 0)
-        return Errno::nxio;
+    if (request.offset > page_size - sizeof(cero_vcpu_info) || request.offset % 8 != 0) return Errno::nxio;
     const MachineFrame frame{request.mfn};
     LockGuard guard{domain.lock};
     if (target.info_frame != invalid_frame) return Errno::busy;
     TRY(frame_get_writable(frame, domain.slot));
-    auto* fresh =
-        reinterpret_cast<cero_vcpu_info*>(arch::frame_ptr<unsigned char>(frame) + request.offset);
+    auto* fresh = reinterpret_cast<cero_vcpu_info*>(arch::frame_ptr<unsigned char>(frame) + request.offset);
     const cero_vcpu_info* old = target.arch.info;
     const bool had_one = target.id.raw() < CERO_LEGACY_MAX_VCPUS;
     *fresh = had_one ? *old : cero_vcpu_info{};
@@ -139,8 +134,7 @@ Status get_physid(Vcpu& current, Vcpu& target, std::uint64_t argument) {
 Status send_nmi(Vcpu& current, Vcpu& target) {
     arch::queue_nmi(target);
     sched::unblock(target);
-    if (target.is_running.load(Order::seq_cst) && &target != &current)
-        arch::send_event_check(target.last_cpu());
+    if (target.is_running.load(Order::seq_cst) && &target != &current) arch::send_event_check(target.last_cpu());
     return {};
 }
 
@@ -155,23 +149,20 @@ Status dispatch(Vcpu& current, Vcpu& target, std::uint32_t command, std::uint64_
     case CERO_VCPUOP_up: return bring_up(target);
     case CERO_VCPUOP_down: return bring_down(target);
     case CERO_VCPUOP_get_runstate_info: return get_runstate(target, argument);
-    case CERO_VCPUOP_register_runstate_memory_area:
-        return register_runstate(current, target, argument);
+    case CERO_VCPUOP_register_runstate_memory_area: return register_runstate(current, target, argument);
     case CERO_VCPUOP_set_periodic_timer: return set_periodic(target, argument);
     case CERO_VCPUOP_stop_periodic_timer: return stop_periodic(target);
     case CERO_VCPUOP_register_vcpu_info: return register_info(target, argument);
     case CERO_VCPUOP_send_nmi: return send_nmi(current, target);
     case CERO_VCPUOP_get_physid: return get_physid(current, target, argument);
-    case CERO_VCPUOP_register_vcpu_time_memory_area:
-        return register_time_area(current, target, argument);
+    case CERO_VCPUOP_register_vcpu_time_memory_area: return register_time_area(current, target, argument);
     default: return Errno::nosys;
     }
 }
 
 } // namespace
 
-Result<std::int64_t> vcpu_op(Vcpu& current, std::uint32_t command, std::uint32_t id,
-                             std::uint64_t argument) {
+Result<std::int64_t> vcpu_op(Vcpu& current, std::uint32_t command, std::uint32_t id, std::uint64_t argument) {
     Vcpu* const target = current.domain->vcpu(id);
     if (target == nullptr) return Errno::noent;
     if (command == CERO_VCPUOP_is_up) return std::int64_t{target->is_down() ? 0 : 1};

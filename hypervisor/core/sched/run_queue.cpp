@@ -53,8 +53,7 @@ void RunQueue::account(Vcpu& vcpu, std::uint64_t now) noexcept {
     if (domain.cap != 0) {
         const std::uint64_t period = now / cap_period_ns;
         if (entity.period != period) {
-            const auto quota =
-                static_cast<std::int64_t>(cap_period_ns * domain.cap / 100 / domain.vcpu_limit);
+            const auto quota = static_cast<std::int64_t>(cap_period_ns * domain.cap / 100 / domain.vcpu_limit);
             const std::int64_t carried = entity.budget < 0 ? entity.budget + quota : quota;
             entity.budget = entity.period == 0 ? quota : carried;
             entity.period = period;

@@ -13,12 +13,10 @@
 namespace cero {
 
 bool is_runnable(const Vcpu& vcpu) noexcept {
-    if ((vcpu.flags.load(Order::seq_cst) & vcpu_flag::stops) != 0 ||
-        vcpu.pause_count.load(Order::seq_cst) != 0)
+    if ((vcpu.flags.load(Order::seq_cst) & vcpu_flag::stops) != 0 || vcpu.pause_count.load(Order::seq_cst) != 0)
         return false;
     const Domain& domain = *vcpu.domain;
-    return domain.pause_count.load(Order::seq_cst) == 0 &&
-           !domain.shutting_down.load(Order::seq_cst);
+    return domain.pause_count.load(Order::seq_cst) == 0 && !domain.shutting_down.load(Order::seq_cst);
 }
 
 } // namespace cero
@@ -58,8 +56,7 @@ std::uint32_t stopped_state(const Vcpu& vcpu) noexcept {
 CpuId least_loaded(CpuMask allowed) noexcept {
     CpuId best = allowed.first();
     allowed.for_each([&](CpuId cpu) {
-        if (queue_of(cpu).length.load(Order::relaxed) < queue_of(best).length.load(Order::relaxed))
-            best = cpu;
+        if (queue_of(cpu).length.load(Order::relaxed) < queue_of(best).length.load(Order::relaxed)) best = cpu;
     });
     return best;
 }
@@ -76,17 +73,14 @@ CpuId place(const Vcpu& vcpu) noexcept {
     return least_loaded(allowed);
 }
 
-bool is_over_cap(const Vcpu& vcpu) noexcept {
-    return !vcpu.is_idle && vcpu.domain->cap != 0 && vcpu.sched.budget <= 0;
-}
+bool is_over_cap(const Vcpu& vcpu) noexcept { return !vcpu.is_idle && vcpu.domain->cap != 0 && vcpu.sched.budget <= 0; }
 
 /// Whether `vcpu`, which waits, should take the CPU from the one that runs.
 bool preempts(const Vcpu& vcpu, const RunQueue& queue, std::uint64_t now) noexcept {
     const Vcpu& running = *queue.current;
     if (running.is_idle) return true;
     const std::uint64_t ran = now > running.sched.started ? now - running.sched.started : 0;
-    return vcpu.sched.virtual_time + granularity_ns <
-           running.sched.virtual_time + weighted(ran, *running.domain);
+    return vcpu.sched.virtual_time + granularity_ns < running.sched.virtual_time + weighted(ran, *running.domain);
 }
 
 /// A CPU that was idle joins at the time that the others have reached, so that virtual times of
@@ -107,13 +101,10 @@ Vcpu* pull(CpuId cpu, std::uint64_t limit) {
     const CpuMask others = arch::online_cpus() & ~CpuMask::of(cpu);
     others.for_each([&](CpuId from) {
         RunQueue& queue = queue_of(from);
-        if (taken != nullptr || queue.front_time.load(Order::relaxed) >= limit ||
-            !queue.lock.try_lock())
-            return;
+        if (taken != nullptr || queue.front_time.load(Order::relaxed) >= limit || !queue.lock.try_lock()) return;
         for (Vcpu* at = queue.waiting.front(); at != nullptr; at = queue.waiting.next(*at)) {
             if (at->sched.virtual_time >= limit) break;
-            if (!at->affinity.contains(cpu) || at->on_cpu.load(Order::acquire) || !is_runnable(*at))
-                continue;
+            if (!at->affinity.contains(cpu) || at->on_cpu.load(Order::acquire) || !is_runnable(*at)) continue;
             queue.dequeue(*at);
             at->cpu.store(cpu.raw(), Order::relaxed);
             taken = at;
@@ -134,15 +125,12 @@ Vcpu& pick(RunQueue& queue, CpuId cpu, bool keep) {
     }
     std::uint64_t own = next == nullptr ? no_time : next->sched.virtual_time;
     if (keep && !(running->sched.yielded && next != nullptr) &&
-        own >= running->sched.virtual_time - (running->sched.virtual_time > granularity_ns
-                                                  ? granularity_ns
-                                                  : running->sched.virtual_time)) {
+        own >= running->sched.virtual_time -
+                   (running->sched.virtual_time > granularity_ns ? granularity_ns : running->sched.virtual_time)) {
         next = running;
         own = running->sched.virtual_time;
     }
-    const std::uint64_t limit = own == no_time       ? no_time
-                                : own > pull_lead_ns ? own - pull_lead_ns
-                                                     : 0;
+    const std::uint64_t limit = own == no_time ? no_time : own > pull_lead_ns ? own - pull_lead_ns : 0;
     if (Vcpu* pulled = pull(cpu, limit); pulled != nullptr) {
         if (running->is_idle) raise_floor(queue);
         queue.admit(*pulled, 2 * pull_lead_ns);
@@ -159,14 +147,11 @@ void arm_tick(RunQueue& queue, const Vcpu& vcpu, std::uint64_t now, std::uint64_
     if (!vcpu.is_idle) {
         std::uint64_t slice = slice_ns;
         if (vcpu.domain->cap != 0 && vcpu.sched.budget < static_cast<std::int64_t>(slice))
-            slice = vcpu.sched.budget > 100'000 ? static_cast<std::uint64_t>(vcpu.sched.budget)
-                                                : 100'000;
+            slice = vcpu.sched.budget > 100'000 ? static_cast<std::uint64_t>(vcpu.sched.budget) : 100'000;
         if (now + slice < at) at = now + slice;
     }
     if (at == no_time) return;
-    if (queue.tick.is_armed() && queue.tick.deadline().raw() > now &&
-        queue.tick.deadline().raw() <= at)
-        return;
+    if (queue.tick.is_armed() && queue.tick.deadline().raw() > now && queue.tick.deadline().raw() <= at) return;
     set_timer(queue.tick, Nanoseconds{at});
 }
 
@@ -285,8 +270,7 @@ void wake(Vcpu& vcpu) {
 }
 
 void unblock(Vcpu& vcpu) {
-    if ((vcpu.flags.fetch_and(~vcpu_flag::blocked, Order::seq_cst) & vcpu_flag::blocked) == 0)
-        return;
+    if ((vcpu.flags.fetch_and(~vcpu_flag::blocked, Order::seq_cst) & vcpu_flag::blocked) == 0) return;
     vcpu.domain->polling_vcpus.fetch_and(~(1ull << vcpu.id.raw()), Order::relaxed);
     wake(vcpu);
 }
@@ -331,8 +315,7 @@ void pause_and_wait(Domain& domain) {
 }
 
 void unpause(Domain& domain) {
-    if (domain.pause_count.fetch_sub(1, Order::seq_cst) == 1)
-        domain.for_each_vcpu([](Vcpu& vcpu) { wake(vcpu); });
+    if (domain.pause_count.fetch_sub(1, Order::seq_cst) == 1) domain.for_each_vcpu([](Vcpu& vcpu) { wake(vcpu); });
 }
 
 Status set_affinity(Vcpu& vcpu, CpuMask cpus) {
@@ -384,12 +367,11 @@ void dump() {
         RunQueue& queue = queue_of(cpu);
         LockGuard guard{queue.lock};
         const Vcpu& vcpu = *queue.current;
-        arch::log(arch::Level::info, "cpu %u: runs d%uv%u, floor %lu, %u wait", cpu.raw(),
-                  vcpu.domain->id.raw(), vcpu.id.raw(), queue.floor.load(Order::relaxed),
-                  queue.length.load(Order::relaxed));
+        arch::log(arch::Level::info, "cpu %u: runs d%uv%u, floor %lu, %u wait", cpu.raw(), vcpu.domain->id.raw(),
+                  vcpu.id.raw(), queue.floor.load(Order::relaxed), queue.length.load(Order::relaxed));
         for (Vcpu* at = queue.waiting.front(); at != nullptr; at = queue.waiting.next(*at))
-            arch::log(arch::Level::info, "  waits d%uv%u at %lu", at->domain->id.raw(),
-                      at->id.raw(), at->sched.virtual_time);
+            arch::log(arch::Level::info, "  waits d%uv%u at %lu", at->domain->id.raw(), at->id.raw(),
+                      at->sched.virtual_time);
     });
 }
 

@@ -69,8 +69,7 @@ void set_wall_clock(std::uint64_t seconds, std::uint32_t nanoseconds, Nanosecond
 
 void change_runstate(Vcpu& vcpu, std::uint32_t state, Nanoseconds now) {
     cero_vcpu_runstate_info& info = vcpu.runstate;
-    if (now.raw() > info.state_entry_time)
-        info.time[info.state] += now.raw() - info.state_entry_time;
+    if (now.raw() > info.state_entry_time) info.time[info.state] += now.raw() - info.state_entry_time;
     info.state = state;
     info.state_entry_time = now.raw();
 }
@@ -78,8 +77,7 @@ void change_runstate(Vcpu& vcpu, std::uint32_t state, Nanoseconds now) {
 void publish_areas(Vcpu& vcpu) {
     if (vcpu.runstate_area.raw() == 0) return;
     cero_vcpu_runstate_info copy = vcpu.runstate;
-    const GuestVirt entry_time =
-        vcpu.runstate_area + offsetof(cero_vcpu_runstate_info, state_entry_time);
+    const GuestVirt entry_time = vcpu.runstate_area + offsetof(cero_vcpu_runstate_info, state_entry_time);
     const bool flag = (vcpu.domain->vm_assist >> CERO_VMASST_TYPE_runstate_update_flag & 1) != 0;
     if (flag) { // readers on other vCPUs retry while the flag is set
         copy.state_entry_time |= CERO_RUNSTATE_UPDATE;
