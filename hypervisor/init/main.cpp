@@ -34,10 +34,8 @@ void open_console() noexcept {
     const std::string_view console = arch::boot_option("console").value_or("com1");
     if (console == "none") return;
     const unsigned number = console == "com2" ? 2 : 1;
-    const auto baud =
-        platform::parse_number(arch::boot_option(number == 2 ? "com2" : "com1").value_or("115200"));
-    static_cast<void>(
-        platform::uart::open(number, static_cast<std::uint32_t>(baud.value_or(115200))));
+    const auto baud = platform::parse_number(arch::boot_option(number == 2 ? "com2" : "com1").value_or("115200"));
+    static_cast<void>(platform::uart::open(number, static_cast<std::uint32_t>(baud.value_or(115200))));
 }
 
 void set_log_level() noexcept {
@@ -52,8 +50,8 @@ void report_options() noexcept {
     std::string_view rest = arch::boot_command_line();
     for (auto word = platform::next_word(rest); !word.empty(); word = platform::next_word(rest))
         if (!platform::is_known_option(word))
-            log(Level::warning, "option `%.*s' is not known and has no effect",
-                static_cast<int>(word.size()), word.data());
+            log(Level::warning, "option `%.*s' is not known and has no effect", static_cast<int>(word.size()),
+                word.data());
 }
 
 const char* type_name(arch::MemoryType type) noexcept {
@@ -64,17 +62,14 @@ const char* type_name(arch::MemoryType type) noexcept {
 void report_machine() noexcept {
     log(Level::info, "command line: %s", arch::boot_command_line());
     for (const arch::MemoryRange& range : arch::memory_map())
-        log(Level::info, "memory %016lx-%016lx %s", range.base, range.base + range.size - 1,
-            type_name(range.type));
+        log(Level::info, "memory %016lx-%016lx %s", range.base, range.base + range.size - 1, type_name(range.type));
     for (const arch::BootModule& module : arch::boot_modules())
-        log(Level::info, "module at %lx, %lu KiB: %s", module.base, module.size / 1024,
-            module.command_line);
+        log(Level::info, "module at %lx, %lu KiB: %s", module.base, module.size / 1024, module.command_line);
 }
 
 std::uint32_t cpu_limit() noexcept {
     const auto limit = platform::parse_number(arch::boot_option("maxcpus").value_or("64"));
-    return static_cast<std::uint32_t>(limit && *limit >= 1 && *limit <= max_cpus ? *limit
-                                                                                 : max_cpus);
+    return static_cast<std::uint32_t>(limit && *limit >= 1 && *limit <= max_cpus ? *limit : max_cpus);
 }
 
 } // namespace
@@ -124,8 +119,8 @@ void continue_start() noexcept {
     arch::start_other_cpus();
     unsigned running = 0;
     arch::online_cpus().for_each([&](CpuId) { ++running; });
-    log(Level::info, "%u of %u CPUs run; %lu KiB for the hypervisor, %lu KiB free", running,
-        arch::cpu_count(), arch::hypervisor_frames() * 4, allocator_free_frames() * 4);
+    log(Level::info, "%u of %u CPUs run; %lu KiB for the hypervisor, %lu KiB free", running, arch::cpu_count(),
+        arch::hypervisor_frames() * 4, allocator_free_frames() * 4);
     platform::start_console_input();
     if (!build_control_domain()) arch::panic("there is no first domain");
     arch::run_guests();

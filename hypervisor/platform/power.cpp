@@ -16,12 +16,9 @@ constexpr std::uint16_t sleep_enable = 1u << 13;
 constexpr std::uint16_t sci_enable = 1;
 
 void switch_acpi_on(const platform::AcpiInfo& acpi) noexcept {
-    if (acpi.smi_command == 0 || acpi.acpi_enable == 0 ||
-        (in16(acpi.pm1a_control) & sci_enable) != 0)
-        return;
+    if (acpi.smi_command == 0 || acpi.acpi_enable == 0 || (in16(acpi.pm1a_control) & sci_enable) != 0) return;
     out8(static_cast<std::uint16_t>(acpi.smi_command), acpi.acpi_enable);
-    for (unsigned n = 0; n < 300 && (in16(acpi.pm1a_control) & sci_enable) == 0; ++n)
-        delay_microseconds(1000);
+    for (unsigned n = 0; n < 300 && (in16(acpi.pm1a_control) & sci_enable) == 0; ++n) delay_microseconds(1000);
 }
 
 void write_sleep(std::uint16_t port, std::uint8_t type) noexcept {
@@ -57,8 +54,7 @@ void reboot() noexcept {
     log(Level::info, "restarting");
     stop_other_cpus();
     const platform::AcpiInfo& acpi = platform::acpi_info();
-    if (acpi.has_reset && acpi.reset_space == 1)
-        out8(static_cast<std::uint16_t>(acpi.reset_address), acpi.reset_value);
+    if (acpi.has_reset && acpi.reset_space == 1) out8(static_cast<std::uint16_t>(acpi.reset_address), acpi.reset_value);
     delay_microseconds(50000);
     out8(0xcf9, 2);
     out8(0xcf9, 6);

@@ -23,8 +23,8 @@ void log_clear() noexcept;
 } // namespace cero::arch
 
 /// Our own broken invariant; guest input never reaches it.
-#define CERO_ASSERT(condition)                                                                     \
-    do {                                                                                           \
-        if (!(condition)) [[unlikely]]                                                             \
-            ::cero::arch::panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition);    \
+#define CERO_ASSERT(condition)                                                                                         \
+    do {                                                                                                               \
+        if (!(condition)) [[unlikely]]                                                                                 \
+            ::cero::arch::panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition);                        \
     } while (false)

@@ -15,9 +15,7 @@ enum class Softirq : std::uint32_t {
     console,  ///< serial input waits
     tasks,    ///< free for hv-core
 };
-constexpr std::uint32_t bit(Softirq softirq) noexcept {
-    return 1u << static_cast<unsigned>(softirq);
-}
+constexpr std::uint32_t bit(Softirq softirq) noexcept { return 1u << static_cast<unsigned>(softirq); }
 
 /// What a CPU finds at %gs:0. The first words are known to entry.S (asm_offsets.h).
 struct PerCpu {

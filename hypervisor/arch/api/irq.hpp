@@ -17,8 +17,8 @@ using IrqHandler = void (*)(std::uint32_t cookie);
 [[nodiscard]] std::uint32_t gsi_count() noexcept;
 /// Routes an IOAPIC pin, masked. Repeated: changes trigger, polarity and handler. Errno::nodev: no
 /// such pin.
-[[nodiscard]] Result<Irq> route_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity,
-                                    IrqHandler handler, std::uint32_t cookie) noexcept;
+[[nodiscard]] Result<Irq> route_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHandler handler,
+                                    std::uint32_t cookie) noexcept;
 
 /// As route_gsi(), for the hypervisor's own devices: from then on route_gsi() refuses the pin
 /// (busy).
@@ -32,8 +32,8 @@ struct PciAddress {
 };
 /// Allocates a vector and programs the function's MSI capability (table == 0) or the given MSI-X
 /// entry (table: machine address that the caller claims; checked against the capability). Unmasked.
-[[nodiscard]] Result<Irq> allocate_msi(PciAddress address, std::uint32_t entry, std::uint64_t table,
-                                       IrqHandler handler, std::uint32_t cookie) noexcept;
+[[nodiscard]] Result<Irq> allocate_msi(PciAddress address, std::uint32_t entry, std::uint64_t table, IrqHandler handler,
+                                       std::uint32_t cookie) noexcept;
 /// Masks and forgets; also takes the message out of the device.
 void release_irq(Irq irq) noexcept;
 

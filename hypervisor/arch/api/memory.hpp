@@ -20,13 +20,9 @@ inline void flush_caches() noexcept {}
 /// tests/support/host_arch: one arena plays the machine's memory.
 extern unsigned char* host_memory;
 extern std::uint64_t* host_m2p;
-inline void* direct_map(MachineFrame frame) noexcept {
-    return host_memory + (frame.raw() << page_shift);
-}
+inline void* direct_map(MachineFrame frame) noexcept { return host_memory + (frame.raw() << page_shift); }
 inline MachineFrame frame_of(const void* at) noexcept {
-    return MachineFrame{
-        static_cast<std::uint64_t>(static_cast<const unsigned char*>(at) - host_memory) >>
-        page_shift};
+    return MachineFrame{static_cast<std::uint64_t>(static_cast<const unsigned char*>(at) - host_memory) >> page_shift};
 }
 inline std::uint64_t* m2p_table() noexcept { return host_m2p; }
 #else
@@ -40,15 +36,10 @@ inline void* direct_map(MachineFrame frame) noexcept {
 inline MachineFrame frame_of(const void* at) noexcept {
     return MachineFrame{(reinterpret_cast<std::uint64_t>(at) - direct_map_base) >> page_shift};
 }
-inline std::uint64_t* m2p_table() noexcept {
-    return reinterpret_cast<std::uint64_t*>(m2p_alias_base);
-}
+inline std::uint64_t* m2p_table() noexcept { return reinterpret_cast<std::uint64_t*>(m2p_alias_base); }
 #endif
 
-template <typename T>
-T* frame_ptr(MachineFrame frame) noexcept {
-    return static_cast<T*>(direct_map(frame));
-}
+template <typename T> T* frame_ptr(MachineFrame frame) noexcept { return static_cast<T*>(direct_map(frame)); }
 
 /// One past the highest frame of RAM; frame table and M2P are mapped for all frames below it that
 /// lie in RAM (memory is mapped behind holes too, so indexing below max_frame() never faults).
@@ -61,9 +52,7 @@ T* frame_ptr(MachineFrame frame) noexcept {
 
 /// Pseudo-physical frame recorded for a machine frame. Precondition: frame < max_frame().
 inline std::uint64_t m2p_get(MachineFrame frame) noexcept { return m2p_table()[frame.raw()]; }
-inline void m2p_set(MachineFrame frame, std::uint64_t guest_frame) noexcept {
-    m2p_table()[frame.raw()] = guest_frame;
-}
+inline void m2p_set(MachineFrame frame, std::uint64_t guest_frame) noexcept { m2p_table()[frame.raw()] = guest_frame; }
 
 /// The 16 entries of level-4 slots 256..271, to be copied into every level-4 table at promotion.
 [[nodiscard]] const std::uint64_t* hypervisor_slots() noexcept;

@@ -25,12 +25,10 @@ inline constexpr std::size_t max_guest_words = 9;
 /// canonical faults by itself.
 inline bool is_small_guest_range(GuestVirt address, std::size_t bytes) noexcept {
     const std::uint64_t last = address.raw() + bytes - 1;
-    return last - CERO_HYPERVISOR_VIRT_START >=
-           CERO_HYPERVISOR_VIRT_END - CERO_HYPERVISOR_VIRT_START + bytes - 1;
+    return last - CERO_HYPERVISOR_VIRT_START >= CERO_HYPERVISOR_VIRT_END - CERO_HYPERVISOR_VIRT_START + bytes - 1;
 }
 /// Sizes of a few words that the compiler knows take the short way.
-[[nodiscard, gnu::always_inline]] inline bool copy_from_guest(void* to, GuestVirt from,
-                                                              std::size_t bytes) noexcept {
+[[nodiscard, gnu::always_inline]] inline bool copy_from_guest(void* to, GuestVirt from, std::size_t bytes) noexcept {
     if (__builtin_constant_p(bytes) && bytes != 0 && bytes % 8 == 0 && bytes / 8 <= max_guest_words)
         return is_small_guest_range(from, bytes) &&
                copy_guest_words(to, reinterpret_cast<const void*>(from.raw()), bytes / 8) == 0;

@@ -23,10 +23,9 @@ inline constexpr std::uint32_t entry_syscall = 0x100;
 
 /// Bits of ArchVcpu::exit_work: what the way back to the guest must do first.
 enum ExitWork : std::uint32_t {
-    exit_nmi = 1u << 0, ///< a virtual NMI waits
-    exit_time_areas =
-        1u << 1, ///< hv-core: runstate or time area to be written on the next kernel-mode exit
-    exit_destroyed = 1u << 2, ///< the vCPU may not run any more: reschedule
+    exit_nmi = 1u << 0,        ///< a virtual NMI waits
+    exit_time_areas = 1u << 1, ///< hv-core: runstate or time area to be written on the next kernel-mode exit
+    exit_destroyed = 1u << 2,  ///< the vCPU may not run any more: reschedule
 };
 
 struct Callback {
@@ -36,15 +35,13 @@ struct Callback {
 
 inline constexpr unsigned gdt_guest_pages = CERO_FIRST_RESERVED_GDT_PAGE;
 inline constexpr unsigned ldt_pages = 16;
-inline constexpr unsigned xsave_area_size =
-    832; ///< x87, SSE, AVX: the components of guest_xcr0_mask
+inline constexpr unsigned xsave_area_size = 832; ///< x87, SSE, AVX: the components of guest_xcr0_mask
 inline constexpr std::uint64_t guest_xcr0_mask = 7;
 
 struct alignas(64) ArchVcpu {
     std::uint64_t align_regs_end; ///< not used: puts the end of regs on a 16-byte boundary
     GuestRegs regs;
-    cero_vcpu_info*
-        info; ///< where events are signalled; maintained by hv-core, never null once runnable
+    cero_vcpu_info* info;    ///< where events are signalled; maintained by hv-core, never null once runnable
     std::uint32_t exit_work; ///< ExitWork bits; set by others only while the vCPU is not running,
                              ///< or followed by a kick
     bool user_mode;          ///< the mode flag of the ABI
@@ -52,9 +49,8 @@ struct alignas(64) ArchVcpu {
     bool task_switched; ///< guest's CR0.TS
     std::uint8_t guest_iopl;
 
-    std::uint64_t
-        kernel_cr3;         ///< physical address of the kernel's L4; hv-mm holds the type reference
-    std::uint64_t user_cr3; ///< 0 = none
+    std::uint64_t kernel_cr3; ///< physical address of the kernel's L4; hv-mm holds the type reference
+    std::uint64_t user_cr3;   ///< 0 = none
     std::uint64_t kernel_sp;
     std::uint64_t kernel_ss;
     Callback event, failsafe, syscall, nmi;

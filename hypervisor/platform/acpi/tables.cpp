@@ -25,14 +25,12 @@ bool checksum_is_good(ByteView bytes) noexcept {
 ByteView load_table(PhysicalReader read, std::uint64_t address) noexcept {
     const ByteView header{read(address, table_header)};
     const auto length = header.read<std::uint32_t>(4);
-    if (header.size() < table_header || length < table_header || length > max_table)
-        return ByteView{};
+    if (header.size() < table_header || length < table_header || length > max_table) return ByteView{};
     const ByteView table{read(address, length)};
     return table.size() == length && checksum_is_good(table) ? table : ByteView{};
 }
 
-void add_cpu(AcpiInfo& info, std::uint32_t apic_id, std::uint32_t acpi_id,
-             std::uint32_t flags) noexcept {
+void add_cpu(AcpiInfo& info, std::uint32_t apic_id, std::uint32_t acpi_id, std::uint32_t flags) noexcept {
     if ((flags & 1) == 0) return;
     if (info.cpu_count == AcpiInfo::max_cpus)
         ++info.cpus_beyond;
@@ -43,30 +41,25 @@ void add_cpu(AcpiInfo& info, std::uint32_t apic_id, std::uint32_t acpi_id,
 void parse_madt_entry(ByteView entry, AcpiInfo& info) noexcept {
     switch (entry.read<std::uint8_t>(0)) {
     case 0: // local APIC
-        add_cpu(info, entry.read<std::uint8_t>(3), entry.read<std::uint8_t>(2),
-                entry.read<std::uint32_t>(4));
+        add_cpu(info, entry.read<std::uint8_t>(3), entry.read<std::uint8_t>(2), entry.read<std::uint32_t>(4));
         break;
     case 1: // IOAPIC
         if (info.ioapic_count < AcpiInfo::max_ioapics && entry.size() >= 12)
-            info.ioapics[info.ioapic_count++] = {entry.read<std::uint8_t>(2),
-                                                 entry.read<std::uint32_t>(8),
+            info.ioapics[info.ioapic_count++] = {entry.read<std::uint8_t>(2), entry.read<std::uint32_t>(8),
                                                  entry.read<std::uint32_t>(4)};
         break;
     case 2: { // interrupt source override
         const auto flags = entry.read<std::uint16_t>(8);
         if (info.override_count < AcpiInfo::max_overrides && entry.size() >= 10)
-            info.overrides[info.override_count++] = {entry.read<std::uint8_t>(3),
-                                                     (flags >> 2 & 3) == 3, (flags & 3) == 3,
-                                                     entry.read<std::uint32_t>(4)};
+            info.overrides[info.override_count++] = {entry.read<std::uint8_t>(3), (flags >> 2 & 3) == 3,
+                                                     (flags & 3) == 3, entry.read<std::uint32_t>(4)};
         break;
     }
     case 5: // local APIC address override
-        if (const auto address = entry.read<std::uint64_t>(4); address != 0)
-            info.local_apic = address;
+        if (const auto address = entry.read<std::uint64_t>(4); address != 0) info.local_apic = address;
         break;
     case 9: // local x2APIC
-        add_cpu(info, entry.read<std::uint32_t>(4), entry.read<std::uint32_t>(12),
-                entry.read<std::uint32_t>(8));
+        add_cpu(info, entry.read<std::uint32_t>(4), entry.read<std::uint32_t>(12), entry.read<std::uint32_t>(8));
         break;
     default: break;
     }
@@ -139,9 +132,7 @@ bool find_s5(std::span<const std::byte> bytes, std::uint8_t& a, std::uint8_t& b)
     constexpr std::uint8_t package_op = 0x12;
     const ByteView aml{bytes};
     for (std::size_t at = 0; at + 8 < aml.size(); ++at) {
-        if (aml.read<std::uint32_t>(at) != signature("_S5_") ||
-            aml.read<std::uint8_t>(at + 4) != package_op)
-            continue;
+        if (aml.read<std::uint32_t>(at) != signature("_S5_") || aml.read<std::uint8_t>(at + 4) != package_op) continue;
         const auto lead = aml.read<std::uint8_t>(at + 5); // package length: 1 to 4 bytes
         std::size_t next = at + 6 + (lead >> 6) + 1;      // and the number of elements
         std::uint8_t first = 0, second = 0;
@@ -158,13 +149,11 @@ bool parse_acpi(std::span<const std::byte> rsdp, PhysicalReader read, AcpiInfo& 
     const ByteView root{rsdp};
     if (root.size() < 20) return false;
     const bool extended = root.read<std::uint8_t>(15) >= 2 && root.read<std::uint64_t>(24) != 0;
-    const ByteView list =
-        load_table(read, extended ? root.read<std::uint64_t>(24) : root.read<std::uint32_t>(16));
+    const ByteView list = load_table(read, extended ? root.read<std::uint64_t>(24) : root.read<std::uint32_t>(16));
     if (list.size() == 0) return false;
     const std::size_t width = extended ? 8 : 4;
     for (std::size_t at = table_header; at + width <= list.size(); at += width)
-        parse_table(extended ? list.read<std::uint64_t>(at) : list.read<std::uint32_t>(at), read,
-                    info);
+        parse_table(extended ? list.read<std::uint64_t>(at) : list.read<std::uint32_t>(at), read, info);
     return true;
 }
 

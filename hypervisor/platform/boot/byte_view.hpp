@@ -34,9 +34,7 @@ public:
         const std::size_t rest = bytes_.size() - offset;
         return ByteView{bytes_.subspan(offset, length < rest ? length : rest)};
     }
-    [[nodiscard]] ByteView from(std::size_t offset) const noexcept {
-        return slice(offset, bytes_.size());
-    }
+    [[nodiscard]] ByteView from(std::size_t offset) const noexcept { return slice(offset, bytes_.size()); }
     /// The text up to its NUL, or to the end.
     [[nodiscard]] std::string_view text() const noexcept {
         std::size_t length = 0;

@@ -18,8 +18,7 @@ constexpr std::size_t info_header = 8;
 constexpr std::size_t tag_header = 8;
 constexpr std::size_t min_map_entry = 24;
 
-void add_range(Multiboot2Info& info, std::uint64_t base, std::uint64_t size,
-               arch::MemoryType type) noexcept {
+void add_range(Multiboot2Info& info, std::uint64_t base, std::uint64_t size, arch::MemoryType type) noexcept {
     if (size == 0 || base + size < base) return;
     if (info.range_count == max_memory_ranges) {
         info.truncated = true;

@@ -21,14 +21,12 @@ struct Multiboot2Info {
     unsigned range_count{};
     Module modules[max_modules];
     unsigned module_count{};
-    std::span<const std::byte>
-        rsdp;         ///< copy of the ACPI root pointer; the newer one if both are there
-    bool truncated{}; ///< more ranges or modules than there is room for
+    std::span<const std::byte> rsdp; ///< copy of the ACPI root pointer; the newer one if both are there
+    bool truncated{};                ///< more ranges or modules than there is room for
 };
 
 /// `bytes` starts at the boot information and may be longer than it. False: malformed; what was
 /// parsed up to there is kept.
-[[nodiscard]] bool parse_multiboot2(std::span<const std::byte> bytes,
-                                    Multiboot2Info& info) noexcept;
+[[nodiscard]] bool parse_multiboot2(std::span<const std::byte> bytes, Multiboot2Info& info) noexcept;
 
 } // namespace cero::platform

@@ -5,8 +5,7 @@ namespace cero::platform {
 namespace {
 
 constexpr std::string_view known_names[] = {
-    "console",        "com1",    "com2",     "loglvl",   "dom0_mem",
-    "dom0_max_vcpus", "maxcpus", "noreboot", "nox2apic", "nodeadline",
+    "console", "com1", "com2", "loglvl", "dom0_mem", "dom0_max_vcpus", "maxcpus", "noreboot", "nox2apic", "nodeadline",
 };
 
 constexpr std::string_view cut(std::string_view text, std::size_t from, std::size_t to) noexcept {
@@ -35,8 +34,7 @@ std::optional<std::string_view> find_option(std::string_view line, std::string_v
     std::optional<std::string_view> found;
     for (std::string_view word = next_word(line); !word.empty(); word = next_word(line)) {
         const std::size_t length = name_length(word);
-        if (cut(word, 0, length) == name)
-            found = cut(word, length < word.size() ? length + 1 : length, word.size());
+        if (cut(word, 0, length) == name) found = cut(word, length < word.size() ? length + 1 : length, word.size());
     }
     return found;
 }

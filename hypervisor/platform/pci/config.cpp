@@ -11,8 +11,8 @@ constinit Spinlock<LockRank::irq_chip> lock; // address and data are two accesse
 std::uint32_t guest_address;
 
 std::uint32_t address_of(arch::PciAddress at, std::uint16_t offset) noexcept {
-    return 0x80000000u | static_cast<std::uint32_t>(at.bus) << 16 |
-           static_cast<std::uint32_t>(at.devfn) << 8 | (offset & 0xfcu);
+    return 0x80000000u | static_cast<std::uint32_t>(at.bus) << 16 | static_cast<std::uint32_t>(at.devfn) << 8 |
+           (offset & 0xfcu);
 }
 std::uint16_t data_port(std::uint16_t offset) noexcept {
     return static_cast<std::uint16_t>(pci_data_port + (offset & 3));

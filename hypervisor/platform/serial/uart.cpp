@@ -8,8 +8,8 @@ namespace cero::platform::uart {
 namespace {
 
 // Register offsets [16550 data sheet].
-constexpr std::uint16_t data = 0, interrupt_enable = 1, fifo_control = 2, line_control = 3,
-                        modem_control = 4, line_status = 5, scratch = 7;
+constexpr std::uint16_t data = 0, interrupt_enable = 1, fifo_control = 2, line_control = 3, modem_control = 4,
+                        line_status = 5, scratch = 7;
 constexpr std::uint8_t status_data = 1, status_room = 0x20;
 constexpr unsigned port_span = 8;
 constexpr std::uint32_t clock = 115200;
@@ -23,9 +23,7 @@ Atomic<std::uint32_t> head, tail; // written by receive() and take()
 void reg_write(std::uint16_t offset, std::uint8_t value) noexcept {
     arch::out8(static_cast<std::uint16_t>(base + offset), value);
 }
-std::uint8_t reg_read(std::uint16_t offset) noexcept {
-    return arch::in8(static_cast<std::uint16_t>(base + offset));
-}
+std::uint8_t reg_read(std::uint16_t offset) noexcept { return arch::in8(static_cast<std::uint16_t>(base + offset)); }
 
 } // namespace
 
@@ -62,8 +60,7 @@ bool receive() noexcept {
     while (base != 0 && (reg_read(line_status) & status_data) != 0) {
         const auto c = static_cast<char>(reg_read(data));
         const std::uint32_t at = head.load(Order::relaxed);
-        if (at - tail.load(Order::acquire) == ring_size)
-            continue; // full: the byte is lost, as on a wire
+        if (at - tail.load(Order::acquire) == ring_size) continue; // full: the byte is lost, as on a wire
         ring[at % ring_size] = c;
         head.store(at + 1, Order::release);
         any = true;
@@ -74,8 +71,7 @@ bool receive() noexcept {
 std::size_t take(char* out, std::size_t bytes) noexcept {
     std::size_t count = 0;
     std::uint32_t at = tail.load(Order::relaxed);
-    for (; count < bytes && at != head.load(Order::acquire); ++at)
-        out[count++] = ring[at % ring_size];
+    for (; count < bytes && at != head.load(Order::acquire); ++at) out[count++] = ring[at % ring_size];
     tail.store(at, Order::release);
     return count;
 }
@@ -85,8 +81,6 @@ std::uint8_t enable_interrupt() noexcept {
     return irq;
 }
 
-bool owns_port(std::uint16_t port) noexcept {
-    return base != 0 && port >= base && port < base + port_span;
-}
+bool owns_port(std::uint16_t port) noexcept { return base != 0 && port >= base && port < base + port_span; }
 
 } // namespace cero::platform::uart

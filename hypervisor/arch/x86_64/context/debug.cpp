@@ -12,8 +12,7 @@ constexpr std::uint64_t dr7_general_detect = 1u << 13;
 constexpr std::uint64_t dr7_reserved_clear = 0xd800, dr7_fixed = 0x400;
 constexpr std::uint64_t dr6_reserved_set = 0xffff0ff0, dr6_reserved_clear = 0x1000;
 
-template <unsigned Number>
-void write_dr(std::uint64_t value) noexcept {
+template <unsigned Number> void write_dr(std::uint64_t value) noexcept {
     if constexpr (Number == 0)
         __asm__ volatile("mov %0, %%dr0" : : "r"(value));
     else if constexpr (Number == 1)
@@ -56,8 +55,8 @@ void debug_switch_off() noexcept { write_dr<7>(dr7_reset); }
 bool debug_value_is_valid(const ArchVcpu& vcpu, unsigned number, std::uint64_t value) noexcept {
     if (number < 4) return is_canonical(value) && !in_hypervisor_hole(value);
     if (value >> 32 != 0) return false;
-    return number != 7 || ((value & dr7_general_detect) == 0 &&
-                           (!has_io_breakpoint(value) || (vcpu.cr4 & cr4::de) != 0));
+    return number != 7 ||
+           ((value & dr7_general_detect) == 0 && (!has_io_breakpoint(value) || (vcpu.cr4 & cr4::de) != 0));
 }
 
 Status debug_write(ArchVcpu& vcpu, unsigned number, std::uint64_t value) noexcept {

@@ -16,7 +16,6 @@ void debug_switch_off() noexcept;
 [[nodiscard]] Status debug_write(ArchVcpu& vcpu, unsigned number, std::uint64_t value) noexcept;
 [[nodiscard]] Result<std::uint64_t> debug_read(const ArchVcpu& vcpu, unsigned number) noexcept;
 /// Value of a register as a new context may carry it; changes nothing.
-[[nodiscard]] bool debug_value_is_valid(const ArchVcpu& vcpu, unsigned number,
-                                        std::uint64_t value) noexcept;
+[[nodiscard]] bool debug_value_is_valid(const ArchVcpu& vcpu, unsigned number, std::uint64_t value) noexcept;
 
 } // namespace cero::arch

@@ -60,9 +60,7 @@ void fpu_restore(ArchVcpu& vcpu) noexcept {
     if (vcpu.task_switched) write_cr0(read_cr0() | cr0::ts);
 }
 
-void fpu_get_legacy(const ArchVcpu& vcpu, void* image) noexcept {
-    std::memcpy(image, vcpu.fpu, legacy_size);
-}
+void fpu_get_legacy(const ArchVcpu& vcpu, void* image) noexcept { std::memcpy(image, vcpu.fpu, legacy_size); }
 
 void fpu_set_legacy(ArchVcpu& vcpu, const void* image) noexcept {
     std::memset(vcpu.fpu, 0, sizeof vcpu.fpu);

@@ -14,9 +14,8 @@
 namespace cero::arch {
 namespace {
 
-constexpr std::uint64_t kept_flags = rflags::cf | rflags::pf | rflags::af | rflags::zf |
-                                     rflags::sf | rflags::tf | rflags::df | rflags::of |
-                                     rflags::nt | rflags::rf | rflags::ac | rflags::id;
+constexpr std::uint64_t kept_flags = rflags::cf | rflags::pf | rflags::af | rflags::zf | rflags::sf | rflags::tf |
+                                     rflags::df | rflags::of | rflags::nt | rflags::rf | rflags::ac | rflags::id;
 
 bool is_acceptable(const ArchVcpu& vcpu, const cero_vcpu_guest_context& c) noexcept {
     const std::uint64_t addresses[] = {
@@ -28,8 +27,7 @@ bool is_acceptable(const ArchVcpu& vcpu, const cero_vcpu_guest_context& c) noexc
     for (const cero_trap_info& trap : c.trap_ctxt)
         if (!is_canonical(trap.address)) return false;
     for (unsigned n = 0; n < 8; ++n)
-        if (n != 4 && n != 5 && c.debugreg[n] != 0 && !debug_value_is_valid(vcpu, n, c.debugreg[n]))
-            return false;
+        if (n != 4 && n != 5 && c.debugreg[n] != 0 && !debug_value_is_valid(vcpu, n, c.debugreg[n])) return false;
     return true;
 }
 
@@ -88,8 +86,8 @@ Status set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& c) noexcept 
     arch.failsafe = {c.failsafe_callback_eip, (c.flags & CERO_VGCF_failsafe_disables_events) != 0};
     arch.syscall = {c.syscall_callback_eip, (c.flags & CERO_VGCF_syscall_disables_events) != 0};
     for (unsigned n = 0; n < 256; ++n)
-        arch.traps[n] = c.trap_ctxt[n].address << 16 |
-                        (c.trap_ctxt[n].flags & (CERO_TRAP_DPL_MASK | CERO_TRAP_MASK_EVENTS));
+        arch.traps[n] =
+            c.trap_ctxt[n].address << 16 | (c.trap_ctxt[n].flags & (CERO_TRAP_DPL_MASK | CERO_TRAP_MASK_EVENTS));
     for (unsigned n = 0; n < 4; ++n) arch.dr[n] = c.debugreg[n];
     arch.dr6 = dr6_reset | (c.debugreg[6] & 0xe00f);
     arch.dr7 = dr7_reset | (c.debugreg[7] & 0xffff03ff);
@@ -113,15 +111,12 @@ void get_guest_context(const Vcpu& vcpu, cero_vcpu_guest_context& c) noexcept {
     for (unsigned n = 0; n < 256; ++n) {
         c.trap_ctxt[n].vector = static_cast<std::uint8_t>(n);
         c.trap_ctxt[n].flags = static_cast<std::uint8_t>(arch.traps[n]);
-        c.trap_ctxt[n].cs =
-            arch.traps[n] == 0 ? std::uint16_t{0} : std::uint16_t{CERO_FLAT_RING3_CS64};
-        c.trap_ctxt[n].address =
-            static_cast<std::uint64_t>(static_cast<std::int64_t>(arch.traps[n]) >> 16);
+        c.trap_ctxt[n].cs = arch.traps[n] == 0 ? std::uint16_t{0} : std::uint16_t{CERO_FLAT_RING3_CS64};
+        c.trap_ctxt[n].address = static_cast<std::uint64_t>(static_cast<std::int64_t>(arch.traps[n]) >> 16);
     }
     c.ldt_base = arch.ldt_base;
     c.ldt_ents = arch.ldt_entries;
-    for (unsigned n = 0; n < (arch.gdt_entries + 511) / 512; ++n)
-        c.gdt_frames[n] = arch.gdt_frames[n].raw();
+    for (unsigned n = 0; n < (arch.gdt_entries + 511) / 512; ++n) c.gdt_frames[n] = arch.gdt_frames[n].raw();
     c.gdt_ents = arch.gdt_entries;
     c.kernel_ss = arch.kernel_ss;
     c.kernel_sp = arch.kernel_sp;
@@ -162,9 +157,7 @@ void restart_hypercall(Vcpu& vcpu, std::uint64_t number, const std::uint64_t (&a
 void dump_vcpu(const Vcpu& vcpu) noexcept {
     const GuestRegs& r = vcpu.arch.regs;
     const ArchVcpu& a = vcpu.arch;
-    const auto line = [](const char* format, auto... values) {
-        log(Level::warning, format, values...);
-    };
+    const auto line = [](const char* format, auto... values) { log(Level::warning, format, values...); };
     line("d%uv%u %s mode, rip %04lx:%016lx rflags %lx", vcpu.domain->id.raw(), vcpu.id.raw(),
          a.user_mode ? "user" : "kernel", r.cs, r.rip, r.rflags);
     line("rax %016lx rbx %016lx rcx %016lx", r.rax, r.rbx, r.rcx);
@@ -172,14 +165,11 @@ void dump_vcpu(const Vcpu& vcpu) noexcept {
     line("rbp %016lx rsp %016lx r8  %016lx", r.rbp, r.rsp, r.r8);
     line("r9  %016lx r10 %016lx r11 %016lx", r.r9, r.r10, r.r11);
     line("r12 %016lx r13 %016lx r14 %016lx", r.r12, r.r13, r.r14);
-    line("r15 %016lx cr2 %016lx kernel cr3 %lx user cr3 %lx", r.r15, a.info->arch.cr2, a.kernel_cr3,
-         a.user_cr3);
+    line("r15 %016lx cr2 %016lx kernel cr3 %lx user cr3 %lx", r.r15, a.info->arch.cr2, a.kernel_cr3, a.user_cr3);
     std::uint64_t stack[8] = {};
-    if (&vcpu != &current_vcpu() || !copy_from_guest(stack, GuestVirt{r.rsp & ~7ull}, sizeof stack))
-        return;
+    if (&vcpu != &current_vcpu() || !copy_from_guest(stack, GuestVirt{r.rsp & ~7ull}, sizeof stack)) return;
     for (unsigned n = 0; n < 8; n += 4)
-        line("stack %016lx %016lx %016lx %016lx", stack[n], stack[n + 1], stack[n + 2],
-             stack[n + 3]);
+        line("stack %016lx %016lx %016lx %016lx", stack[n], stack[n + 1], stack[n + 2], stack[n + 3]);
 }
 
 } // namespace cero::arch

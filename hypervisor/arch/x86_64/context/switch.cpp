@@ -29,8 +29,7 @@ void save(ArchVcpu& vcpu) noexcept {
 }
 
 /// A selector that was valid may have become invalid meanwhile: false, and the register is null.
-bool load_selector(Vcpu& vcpu, std::uint64_t (*load)(std::uint16_t),
-                   std::uint16_t selector) noexcept {
+bool load_selector(Vcpu& vcpu, std::uint64_t (*load)(std::uint16_t), std::uint16_t selector) noexcept {
     if ((selector & table_indicator) != 0) {
         const std::uint64_t offset = selector & ~7ull;
         static_cast<void>(map_ldt_page(vcpu, area_page(this_area(), CERO_CPU_PAGE_LDT) + offset));
@@ -93,8 +92,7 @@ void context_switch(Vcpu& from, Vcpu& to) noexcept {
 }
 
 void load_page_tables(Vcpu& vcpu) noexcept {
-    if (&vcpu == this_cpu().current)
-        write_cr3(vcpu.arch.user_mode ? vcpu.arch.user_cr3 : vcpu.arch.kernel_cr3);
+    if (&vcpu == this_cpu().current) write_cr3(vcpu.arch.user_mode ? vcpu.arch.user_cr3 : vcpu.arch.kernel_cr3);
 }
 
 } // namespace cero::arch

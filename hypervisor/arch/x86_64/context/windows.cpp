@@ -15,13 +15,12 @@ constexpr std::uint64_t window_flags = pte::data & ~pte::global;
 
 /// Writes a descriptor into the hypervisor's page of this CPU's GDT.
 void set_ldt_descriptor(CpuArea& area, std::uint32_t entries) noexcept {
-    auto* page =
-        reinterpret_cast<std::uint64_t*>(area_page(area, CERO_CPU_PAGE_GDT + gdt_guest_pages));
+    auto* page = reinterpret_cast<std::uint64_t*>(area_page(area, CERO_CPU_PAGE_GDT + gdt_guest_pages));
     constexpr unsigned index = (CERO_SEL_LDT & 0xfff) / 8;
     const std::uint64_t base = area_page(area, CERO_CPU_PAGE_LDT);
     const std::uint64_t limit = entries * 8ull - 1;
-    page[index] = (limit & 0xffff) | (base & 0xffffff) << 16 | 0x82ull << 40 |
-                  (limit >> 16 & 15) << 48 | (base >> 24 & 0xff) << 56;
+    page[index] = (limit & 0xffff) | (base & 0xffffff) << 16 | 0x82ull << 40 | (limit >> 16 & 15) << 48 |
+                  (base >> 24 & 0xff) << 56;
     page[index + 1] = base >> 32;
 }
 
@@ -37,8 +36,7 @@ void show_gdt(const Vcpu& vcpu, bool flush) noexcept {
     CpuArea& area = this_area();
     const unsigned pages = (vcpu.arch.gdt_entries + 511) / 512;
     for (unsigned n = 0; n < gdt_guest_pages; ++n) {
-        const std::uint64_t wanted =
-            n < pages ? to_phys(vcpu.arch.gdt_frames[n]).raw() | window_flags : 0;
+        const std::uint64_t wanted = n < pages ? to_phys(vcpu.arch.gdt_frames[n]).raw() | window_flags : 0;
         if (area.loaded_gdt[n] == wanted) continue;
         const std::uint64_t address = area_page(area, CERO_CPU_PAGE_GDT + n);
         std::uint64_t* entry = hypervisor_entry(address);
@@ -56,8 +54,7 @@ void show_ldt(Vcpu& vcpu, bool flush) noexcept {
         for (unsigned n = 0; n < ldt_pages; ++n) {
             const bool wanted = (arch.ldt_mapped >> n & 1) != 0;
             const std::uint64_t address = area_page(area, CERO_CPU_PAGE_LDT + n);
-            *hypervisor_entry(address) =
-                wanted ? to_phys(arch.ldt_frames[n]).raw() | window_flags : 0;
+            *hypervisor_entry(address) = wanted ? to_phys(arch.ldt_frames[n]).raw() | window_flags : 0;
             if (flush) tlb_flush_local_page(GuestVirt{address});
         }
         area.loaded_ldt_pages = static_cast<std::uint16_t>(arch.ldt_mapped);
@@ -73,8 +70,7 @@ bool in_ldt_window(std::uint64_t address) noexcept {
 bool map_ldt_page(Vcpu& vcpu, std::uint64_t address) noexcept {
     CpuArea& area = this_area();
     ArchVcpu& arch = vcpu.arch;
-    const auto page =
-        static_cast<unsigned>((address - area_page(area, CERO_CPU_PAGE_LDT)) >> page_shift);
+    const auto page = static_cast<unsigned>((address - area_page(area, CERO_CPU_PAGE_LDT)) >> page_shift);
     if (page >= ldt_pages || page * 512 >= arch.ldt_entries) return false;
     if ((arch.ldt_mapped >> page & 1) == 0) {
         const Result<MachineFrame> frame = core::ldt_page(vcpu, page);
@@ -82,8 +78,7 @@ bool map_ldt_page(Vcpu& vcpu, std::uint64_t address) noexcept {
         arch.ldt_frames[page] = *frame;
         arch.ldt_mapped |= 1u << page;
     }
-    *hypervisor_entry(area_page(area, CERO_CPU_PAGE_LDT + page)) =
-        to_phys(arch.ldt_frames[page]).raw() | window_flags;
+    *hypervisor_entry(area_page(area, CERO_CPU_PAGE_LDT + page)) = to_phys(arch.ldt_frames[page]).raw() | window_flags;
     area.loaded_ldt_pages = static_cast<std::uint16_t>(arch.ldt_mapped);
     return true;
 }

@@ -57,8 +57,7 @@ void set_gate(unsigned vector, std::uint64_t handler, unsigned dpl, unsigned ist
     constexpr std::uint64_t interrupt_gate = 0x8e00;
     idt[vector].low = (handler & 0xffff) | static_cast<std::uint64_t>(CERO_SEL_HV_CS) << 16 |
                       static_cast<std::uint64_t>(ist) << 32 |
-                      (interrupt_gate | static_cast<std::uint64_t>(dpl) << 13) << 32 |
-                      (handler >> 16 & 0xffff) << 48;
+                      (interrupt_gate | static_cast<std::uint64_t>(dpl) << 13) << 32 | (handler >> 16 & 0xffff) << 48;
     idt[vector].high = handler >> 32;
 }
 
@@ -75,8 +74,7 @@ void fill_gdt_page(std::uint64_t* page, std::uint64_t tss) noexcept {
 }
 
 void map_pages(std::uint64_t address, std::uint64_t count) noexcept {
-    for (std::uint64_t n = 0; n < count; ++n)
-        map_hypervisor_page(address + n * page_size, early_pages(1), pte::data);
+    for (std::uint64_t n = 0; n < count; ++n) map_hypervisor_page(address + n * page_size, early_pages(1), pte::data);
 }
 
 std::uint64_t zero_page; ///< physical; what unused GDT pages show
@@ -92,11 +90,9 @@ void make_cpu_area(std::uint32_t cpu, std::uint32_t apic_id) noexcept {
                                          CERO_CPU_PAGE_GDT + gdt_guest_pages};
     for (const unsigned page : single_pages) map_pages(area_page(area, page), 1);
     for (unsigned n = 0; n < gdt_guest_pages; ++n)
-        map_hypervisor_page(area_page(area, CERO_CPU_PAGE_GDT + n), zero_page,
-                            pte::read_only & ~pte::global);
-    fill_gdt_page(
-        reinterpret_cast<std::uint64_t*>(area_page(area, CERO_CPU_PAGE_GDT + gdt_guest_pages)),
-        reinterpret_cast<std::uint64_t>(&area.tss));
+        map_hypervisor_page(area_page(area, CERO_CPU_PAGE_GDT + n), zero_page, pte::read_only & ~pte::global);
+    fill_gdt_page(reinterpret_cast<std::uint64_t*>(area_page(area, CERO_CPU_PAGE_GDT + gdt_guest_pages)),
+                  reinterpret_cast<std::uint64_t>(&area.tss));
     area.cpu.self = &area.cpu;
     area.cpu.id = cpu;
     area.cpu.apic_id = apic_id;
@@ -120,14 +116,12 @@ void build_idt() noexcept {
         set_gate(vector, exception_stubs[vector], vector == 3 || vector == 4 ? 3 : 0, ist);
     }
     for (unsigned vector = 32; vector < 256; ++vector)
-        set_gate(vector, reinterpret_cast<std::uint64_t>(interrupt_stubs) + (vector - 32) * 16ull,
-                 0, 0);
+        set_gate(vector, reinterpret_cast<std::uint64_t>(interrupt_stubs) + (vector - 32) * 16ull, 0, 0);
     set_gate(0x80, software_interrupt_stub, 3, 0);
 }
 
 void load_cpu_state(CpuArea& area) noexcept {
-    const DescriptorPointer gdt{(gdt_guest_pages + 1) * 4096 - 1,
-                                area_page(area, CERO_CPU_PAGE_GDT)};
+    const DescriptorPointer gdt{(gdt_guest_pages + 1) * 4096 - 1, area_page(area, CERO_CPU_PAGE_GDT)};
     const DescriptorPointer idt_pointer{sizeof(idt) - 1, reinterpret_cast<std::uint64_t>(idt)};
     __asm__ volatile("lgdt %0\n\t"
                      "lidt %1\n\t"
@@ -144,16 +138,15 @@ void load_cpu_state(CpuArea& area) noexcept {
                      "lldt %w4\n\t"
                      "ltr %w5"
                      :
-                     : "m"(gdt), "m"(idt_pointer), "i"(CERO_SEL_HV_CS), "r"(CERO_SEL_HV_SS), "r"(0),
-                       "r"(CERO_SEL_TSS)
+                     : "m"(gdt), "m"(idt_pointer), "i"(CERO_SEL_HV_CS), "r"(CERO_SEL_HV_SS), "r"(0), "r"(CERO_SEL_TSS)
                      : "rax", "memory");
     write_msr(Msr::gs_base, reinterpret_cast<std::uint64_t>(&area));
     write_msr(Msr::kernel_gs_base, 0);
 
-    constexpr std::uint64_t cleared = rflags::tf | rflags::interrupt | rflags::df | rflags::iopl |
-                                      rflags::nt | rflags::rf | rflags::ac;
-    write_msr(Msr::star, static_cast<std::uint64_t>(CERO_SEL_RING3_CS32) << 48 |
-                             static_cast<std::uint64_t>(CERO_SEL_HV_CS) << 32);
+    constexpr std::uint64_t cleared =
+        rflags::tf | rflags::interrupt | rflags::df | rflags::iopl | rflags::nt | rflags::rf | rflags::ac;
+    write_msr(Msr::star,
+              static_cast<std::uint64_t>(CERO_SEL_RING3_CS32) << 48 | static_cast<std::uint64_t>(CERO_SEL_HV_CS) << 32);
     write_msr(Msr::lstar, reinterpret_cast<std::uint64_t>(syscall_entry));
     write_msr(Msr::cstar, reinterpret_cast<std::uint64_t>(syscall32_entry));
     write_msr(Msr::sfmask, cleared);

@@ -41,9 +41,7 @@ constexpr std::uint64_t cpu_area_address(std::uint32_t cpu) noexcept {
     return CERO_PERCPU_VIRT + (static_cast<std::uint64_t>(cpu) << CERO_CPU_AREA_SHIFT);
 }
 inline CpuArea& this_area() noexcept { return reinterpret_cast<CpuArea&>(this_cpu()); }
-inline CpuArea& area_of(std::uint32_t cpu) noexcept {
-    return *reinterpret_cast<CpuArea*>(cpu_area_address(cpu));
-}
+inline CpuArea& area_of(std::uint32_t cpu) noexcept { return *reinterpret_cast<CpuArea*>(cpu_area_address(cpu)); }
 /// Address of a page of this CPU's area.
 inline std::uint64_t area_page(const CpuArea& area, unsigned page) noexcept {
     return reinterpret_cast<std::uint64_t>(&area) + page * 4096ull;

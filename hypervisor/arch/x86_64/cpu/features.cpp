@@ -24,13 +24,10 @@ void detect_features() noexcept {
         features.umip = bit(seven.ecx, 2);
     }
     if (features.max_leaf >= 6) features.arat = bit(cpuid(6).eax, 2);
-    if (features.max_extended_leaf >= 0x80000001)
-        features.pages_1g = bit(cpuid(0x80000001).edx, 26);
-    if (features.max_extended_leaf >= 0x80000007)
-        features.invariant_tsc = bit(cpuid(0x80000007).edx, 8);
+    if (features.max_extended_leaf >= 0x80000001) features.pages_1g = bit(cpuid(0x80000001).edx, 26);
+    if (features.max_extended_leaf >= 0x80000007) features.invariant_tsc = bit(cpuid(0x80000007).edx, 8);
     constexpr unsigned least_bits = 36;
-    features.physical_bits =
-        features.max_extended_leaf >= 0x80000008 ? cpuid(0x80000008).eax & 0xff : least_bits;
+    features.physical_bits = features.max_extended_leaf >= 0x80000008 ? cpuid(0x80000008).eax & 0xff : least_bits;
     features.xcr0 = 3;
     if (features.xsave) {
         const CpuidResult state = cpuid(0xd);

@@ -40,36 +40,33 @@ struct CpuidResult {
 };
 inline CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) noexcept {
     CpuidResult r;
-    __asm__ volatile("cpuid"
-                     : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
-                     : "a"(leaf), "c"(subleaf));
+    __asm__ volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
     return r;
 }
 
 namespace cr0 {
-inline constexpr std::uint64_t pe = 1, mp = 2, em = 4, ts = 8, et = 16, ne = 32, wp = 1u << 16,
-                               am = 1u << 18, pg = 1u << 31;
+inline constexpr std::uint64_t pe = 1, mp = 2, em = 4, ts = 8, et = 16, ne = 32, wp = 1u << 16, am = 1u << 18,
+                               pg = 1u << 31;
 } // namespace cr0
 namespace cr4 {
-inline constexpr std::uint64_t tsd = 1u << 2, de = 1u << 3, pae = 1u << 5, mce = 1u << 6,
-                               pge = 1u << 7, osfxsr = 1u << 9, osxmmexcpt = 1u << 10,
-                               umip = 1u << 11, fsgsbase = 1u << 16, osxsave = 1u << 18,
-                               smep = 1u << 20, smap = 1u << 21;
+inline constexpr std::uint64_t tsd = 1u << 2, de = 1u << 3, pae = 1u << 5, mce = 1u << 6, pge = 1u << 7,
+                               osfxsr = 1u << 9, osxmmexcpt = 1u << 10, umip = 1u << 11, fsgsbase = 1u << 16,
+                               osxsave = 1u << 18, smep = 1u << 20, smap = 1u << 21;
 } // namespace cr4
 namespace rflags {
-inline constexpr std::uint64_t cf = 1, fixed = 2, pf = 4, af = 0x10, zf = 0x40, sf = 0x80,
-                               tf = 0x100, interrupt = 0x200, df = 0x400, of = 0x800, iopl = 0x3000,
-                               nt = 0x4000, rf = 0x10000, vm = 0x20000, ac = 0x40000, id = 0x200000;
+inline constexpr std::uint64_t cf = 1, fixed = 2, pf = 4, af = 0x10, zf = 0x40, sf = 0x80, tf = 0x100,
+                               interrupt = 0x200, df = 0x400, of = 0x800, iopl = 0x3000, nt = 0x4000, rf = 0x10000,
+                               vm = 0x20000, ac = 0x40000, id = 0x200000;
 } // namespace rflags
 
-#define CERO_CONTROL_REGISTER(name)                                                                \
-    inline std::uint64_t read_##name() noexcept {                                                  \
-        std::uint64_t value;                                                                       \
-        __asm__ volatile("mov %%" #name ", %0" : "=r"(value));                                     \
-        return value;                                                                              \
-    }                                                                                              \
-    inline void write_##name(std::uint64_t value) noexcept {                                       \
-        __asm__ volatile("mov %0, %%" #name : : "r"(value) : "memory");                            \
+#define CERO_CONTROL_REGISTER(name)                                                                                    \
+    inline std::uint64_t read_##name() noexcept {                                                                      \
+        std::uint64_t value;                                                                                           \
+        __asm__ volatile("mov %%" #name ", %0" : "=r"(value));                                                         \
+        return value;                                                                                                  \
+    }                                                                                                                  \
+    inline void write_##name(std::uint64_t value) noexcept {                                                           \
+        __asm__ volatile("mov %0, %%" #name : : "r"(value) : "memory");                                                \
     }
 CERO_CONTROL_REGISTER(cr0)
 CERO_CONTROL_REGISTER(cr2)
@@ -83,8 +80,7 @@ inline constexpr std::uint64_t pat_value = 0x0000050100070406;
 inline void write_xcr0(std::uint64_t value) noexcept {
     __asm__ volatile("xsetbv"
                      :
-                     : "c"(0), "a"(static_cast<std::uint32_t>(value)),
-                       "d"(static_cast<std::uint32_t>(value >> 32)));
+                     : "c"(0), "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32)));
 }
 
 /// Whether the address has the form of a 48-bit virtual address.
@@ -94,8 +90,7 @@ constexpr bool is_canonical(std::uint64_t address) noexcept {
 
 /// Features of the boot CPU that this code uses; all CPUs are alike.
 struct CpuFeatures {
-    bool xsave, xsaveopt, smep, smap, umip, x2apic, tsc_deadline, invariant_tsc, pages_1g, pge,
-        fsgsbase, arat;
+    bool xsave, xsaveopt, smep, smap, umip, x2apic, tsc_deadline, invariant_tsc, pages_1g, pge, fsgsbase, arat;
     std::uint32_t max_leaf, max_extended_leaf;
     std::uint64_t xcr0;     ///< what guests may switch on
     unsigned physical_bits; ///< of an address; an entry with more is a fault

@@ -19,12 +19,10 @@ constexpr std::uint32_t mask_of(std::initializer_list<unsigned> bits) noexcept {
 // Allowed feature bits, by leaf and register. Everything else is hidden: what needs ring 0, paging
 // features that direct paging cannot give, and state that is not switched.
 // leaf 1 EDX: FPU DE TSC MSR PAE MCE CX8 APIC SEP MCA CMOV PAT CLFLUSH MMX FXSR SSE SSE2
-constexpr std::uint32_t leaf1_edx =
-    mask_of({0, 2, 4, 5, 6, 7, 8, 9, 14, 15, 16, 19, 23, 24, 25, 26});
+constexpr std::uint32_t leaf1_edx = mask_of({0, 2, 4, 5, 6, 7, 8, 9, 14, 15, 16, 19, 23, 24, 25, 26});
 // leaf 1 ECX: SSE3 PCLMUL SSSE3 FMA CX16 SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE OSXSAVE AVX F16C
 // RDRAND
-constexpr std::uint32_t leaf1_ecx =
-    mask_of({0, 1, 9, 12, 13, 19, 20, 22, 23, 25, 26, 27, 28, 29, 30});
+constexpr std::uint32_t leaf1_ecx = mask_of({0, 1, 9, 12, 13, 19, 20, 22, 23, 25, 26, 27, 28, 29, 30});
 constexpr std::uint32_t needs_xsave = mask_of({12, 26, 27, 28, 29}); // in leaf 1 ECX
 constexpr std::uint32_t leaf1_hypervisor = 1u << 31;
 // leaf 7 EBX: BMI1 AVX2 BMI2 ERMS RDSEED ADX CLFLUSHOPT CLWB SHA
@@ -35,8 +33,7 @@ constexpr std::uint32_t leaf7_ecx = mask_of({8, 9, 10, 27, 28});
 constexpr std::uint32_t leaf7_edx = mask_of({4});
 // 0x80000001 EDX: the leaf 1 copies, SYSCALL NX MMXEXT LM; ECX: LAHF ABM SSE4A MISALIGNSSE
 // PREFETCHW
-constexpr std::uint32_t ext1_edx =
-    mask_of({0, 2, 4, 5, 6, 7, 8, 9, 11, 14, 15, 16, 20, 22, 23, 24, 29});
+constexpr std::uint32_t ext1_edx = mask_of({0, 2, 4, 5, 6, 7, 8, 9, 11, 14, 15, 16, 20, 22, 23, 24, 29});
 constexpr std::uint32_t ext1_ecx = mask_of({0, 5, 6, 7, 8});
 
 constexpr std::uint32_t hypervisor_max_leaf = CERO_CPUID_BASE + 5;
@@ -70,8 +67,7 @@ CpuidResult leaf_d(const Vcpu& vcpu, std::uint32_t subleaf) noexcept {
     if (subleaf == 0) {
         constexpr std::uint32_t legacy_bytes = 576, with_avx = 832;
         const std::uint32_t all = (features.xcr0 & 4) != 0 ? with_avx : legacy_bytes;
-        return {static_cast<std::uint32_t>(features.xcr0),
-                (vcpu.arch.xcr0 & 4) != 0 ? with_avx : legacy_bytes, all, 0};
+        return {static_cast<std::uint32_t>(features.xcr0), (vcpu.arch.xcr0 & 4) != 0 ? with_avx : legacy_bytes, all, 0};
     }
     CpuidResult r = cpuid(0xd, subleaf);
     if (subleaf == 1) return {r.eax & 1, 0, 0, 0}; // XSAVEOPT
@@ -81,14 +77,11 @@ CpuidResult leaf_d(const Vcpu& vcpu, std::uint32_t subleaf) noexcept {
 CpuidResult hypervisor_leaf(std::uint32_t index, std::uint32_t subleaf) noexcept {
     const TscScale& scale = tsc_scale();
     switch (index) {
-    case 0:
-        return {hypervisor_max_leaf, CERO_CPUID_SIGNATURE_EBX, CERO_CPUID_SIGNATURE_ECX,
-                CERO_CPUID_SIGNATURE_EDX};
+    case 0: return {hypervisor_max_leaf, CERO_CPUID_SIGNATURE_EBX, CERO_CPUID_SIGNATURE_ECX, CERO_CPUID_SIGNATURE_EDX};
     case 1: return {version_4_17, 0, 0, 0};
     case 2: return {1, 0x40000000, 1, 0}; // one hypercall page; PRESERVE_AD is offered
     case 3:
-        if (subleaf == 0)
-            return {scale.stable ? 2u : 0u, 0, static_cast<std::uint32_t>(scale.khz), 0};
+        if (subleaf == 0) return {scale.stable ? 2u : 0u, 0, static_cast<std::uint32_t>(scale.khz), 0};
         return {subleaf == 2 ? static_cast<std::uint32_t>(scale.khz) : 0, 0, 0, 0};
     case 5: return {0, max_machine_address_bits, 0, 0};
     default: return {};
@@ -115,8 +108,7 @@ CpuidResult extended_leaf(std::uint32_t leaf) noexcept {
 CpuidResult guest_cpuid(const Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf) noexcept {
     if (leaf >= 0x80000000) return extended_leaf(leaf);
     if (leaf >= CERO_CPUID_BASE && leaf <= CERO_CPUID_BASE + 0xff)
-        return leaf <= hypervisor_max_leaf ? hypervisor_leaf(leaf - CERO_CPUID_BASE, subleaf)
-                                           : CpuidResult{};
+        return leaf <= hypervisor_max_leaf ? hypervisor_leaf(leaf - CERO_CPUID_BASE, subleaf) : CpuidResult{};
     if (leaf > features.max_leaf) return {};
     switch (leaf) {
     case 0: {

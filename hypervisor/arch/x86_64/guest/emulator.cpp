@@ -32,8 +32,7 @@ Code fetch(std::uint64_t rip) noexcept {
     if (copy_from_guest(code.bytes, GuestVirt{rip}, sizeof code.bytes)) [[likely]]
         return code;
     code.size = page_size - (rip & (page_size - 1));
-    if (code.size > max_instruction || !copy_from_guest(code.bytes, GuestVirt{rip}, code.size))
-        code.size = 0;
+    if (code.size > max_instruction || !copy_from_guest(code.bytes, GuestVirt{rip}, code.size)) code.size = 0;
     return code;
 }
 
@@ -42,9 +41,7 @@ void retire(GuestRegs& regs, unsigned length) noexcept {
     regs.rflags &= ~rflags::rf;
 }
 
-std::uint64_t pair(const GuestRegs& regs) noexcept {
-    return (regs.rdx << 32) | (regs.rax & 0xffffffff);
-}
+std::uint64_t pair(const GuestRegs& regs) noexcept { return (regs.rdx << 32) | (regs.rax & 0xffffffff); }
 void set_pair(GuestRegs& regs, std::uint64_t value) noexcept {
     regs.rax = value & 0xffffffff;
     regs.rdx = value >> 32;
@@ -54,8 +51,7 @@ constexpr std::uint64_t guest_cr4_fixed = cr4::pae | cr4::mce | cr4::osfxsr | cr
 constexpr std::uint64_t guest_cr4_changeable = cr4::tsd | cr4::de;
 
 std::uint64_t guest_cr0(const ArchVcpu& vcpu) noexcept {
-    return cr0::pe | cr0::mp | cr0::et | cr0::ne | cr0::wp | cr0::am | cr0::pg |
-           (vcpu.task_switched ? cr0::ts : 0);
+    return cr0::pe | cr0::mp | cr0::et | cr0::ne | cr0::wp | cr0::am | cr0::pg | (vcpu.task_switched ? cr0::ts : 0);
 }
 
 bool read_control(Vcpu& vcpu, unsigned number, std::uint64_t& value) noexcept {
@@ -63,9 +59,7 @@ bool read_control(Vcpu& vcpu, unsigned number, std::uint64_t& value) noexcept {
     case 0: value = guest_cr0(vcpu.arch); return true;
     case 2: value = vcpu.arch.info->arch.cr2; return true;
     case 3: value = vcpu.arch.kernel_cr3; return true;
-    case 4:
-        value = guest_cr4_fixed | vcpu.arch.cr4 | (features.xsave ? cr4::osxsave : 0);
-        return true;
+    case 4: value = guest_cr4_fixed | vcpu.arch.cr4 | (features.xsave ? cr4::osxsave : 0); return true;
     default: return false;
     }
 }
@@ -117,13 +111,11 @@ bool emulate_io(Vcpu& vcpu, const Instruction& in, const Code& code) noexcept {
     if (in.opcode <= 0x6f) return emulate_string_io(vcpu, in, bytes);
     const bool immediate = in.opcode < 0xec;
     if (immediate && in.length >= code.size) return false;
-    const std::uint16_t port =
-        immediate ? code.bytes[in.length] : static_cast<std::uint16_t>(regs.rdx);
+    const std::uint16_t port = immediate ? code.bytes[in.length] : static_cast<std::uint16_t>(regs.rdx);
     if ((in.opcode & 2) == 0)
         write_register(regs.rax, guest_read_port(vcpu, port, bytes), bytes);
     else
-        guest_write_port(vcpu, port, bytes,
-                         static_cast<std::uint32_t>(regs.rax & width_mask(bytes)));
+        guest_write_port(vcpu, port, bytes, static_cast<std::uint32_t>(regs.rax & width_mask(bytes)));
     retire(regs, in.length + (immediate ? 1u : 0u));
     return true;
 }
@@ -200,9 +192,9 @@ bool emulate_privileged(Vcpu& vcpu) noexcept {
     const Code code = fetch(arch.regs.rip);
     const std::optional<Instruction> in = decode_instruction(code.span());
     if (!in) return false;
-    const bool is_io = !in->two_byte && ((in->opcode >= 0x6c && in->opcode <= 0x6f) ||
-                                         (in->opcode >= 0xe4 && in->opcode <= 0xe7) ||
-                                         (in->opcode >= 0xec && in->opcode <= 0xef));
+    const bool is_io =
+        !in->two_byte && ((in->opcode >= 0x6c && in->opcode <= 0x6f) || (in->opcode >= 0xe4 && in->opcode <= 0xe7) ||
+                          (in->opcode >= 0xec && in->opcode <= 0xef));
     if (is_io) return emulate_io(vcpu, *in, code);
     if (arch.user_mode) return false;
     if (in->two_byte) return emulate_two_byte(vcpu, *in);
@@ -245,8 +237,8 @@ bool emulate_forced_cpuid(Vcpu& vcpu) noexcept {
         !copy_from_guest(&bytes, GuestVirt{regs.rip}, length))
         return false;
     if ((bytes & mask) != expected) return false;
-    const CpuidResult result = guest_cpuid(vcpu, static_cast<std::uint32_t>(regs.rax),
-                                           static_cast<std::uint32_t>(regs.rcx));
+    const CpuidResult result =
+        guest_cpuid(vcpu, static_cast<std::uint32_t>(regs.rax), static_cast<std::uint32_t>(regs.rcx));
     regs.rax = result.eax;
     regs.rbx = result.ebx;
     regs.rcx = result.ecx;

@@ -24,11 +24,10 @@ constexpr bool is_legacy_prefix(std::uint8_t byte) noexcept {
 /// Opcodes of the maps that take a ModRM byte, as far as this code emulates any of them.
 constexpr bool takes_modrm(bool two_byte, std::uint8_t opcode) noexcept {
     if (two_byte)
-        return (opcode >= 0x20 && opcode <= 0x23) || opcode == 0xab || opcode == 0xb0 ||
-               opcode == 0xb1 || opcode == 0xb3 || opcode == 0xba || opcode == 0xbb ||
-               opcode == 0xc0 || opcode == 0xc1 || opcode == 0x01;
-    return (opcode < 0x40 && (opcode & 7) < 4) || (opcode >= 0x80 && opcode <= 0x8b) ||
-           opcode == 0xc6 || opcode == 0xc7;
+        return (opcode >= 0x20 && opcode <= 0x23) || opcode == 0xab || opcode == 0xb0 || opcode == 0xb1 ||
+               opcode == 0xb3 || opcode == 0xba || opcode == 0xbb || opcode == 0xc0 || opcode == 0xc1 || opcode == 0x01;
+    return (opcode < 0x40 && (opcode & 7) < 4) || (opcode >= 0x80 && opcode <= 0x8b) || opcode == 0xc6 ||
+           opcode == 0xc7;
 }
 
 /// Bytes of the ModRM operand behind the ModRM byte itself.

@@ -21,7 +21,6 @@ struct Instruction {
 };
 
 /// Nothing when the bytes end too early or the opcode is in none of the maps known here.
-[[nodiscard]] std::optional<Instruction>
-decode_instruction(std::span<const std::uint8_t> code) noexcept;
+[[nodiscard]] std::optional<Instruction> decode_instruction(std::span<const std::uint8_t> code) noexcept;
 
 } // namespace cero::arch

@@ -25,13 +25,13 @@ constexpr Constant constants[] = {
     {0x140, true, 0},                                                // miscellaneous features
     {0x174, true, 0},      {0x175, true, 0},       {0x176, true, 0}, // SYSENTER
     {0x179, false, 0},     {mcg_status, true, 0},                    // machine check: no banks
-    {0x198, false, 0},     {0x199, true, 0},       // performance status and control
-    {0x1a0, true, 0},                              // miscellaneous enables
-    {0x345, false, 0},                             // performance capabilities
-    {0xc0000081, true, 0}, {0xc0000082, true, 0},  // STAR, LSTAR
-    {0xc0000083, true, 0}, {0xc0000084, true, 0},  // CSTAR, SFMASK
-    {0xc0010015, true, 0}, {0xc001001f, false, 0}, // AMD: HWCR, NB_CFG
-    {0xc0011029, true, 2},                         // AMD DE_CFG: LFENCE serialises
+    {0x198, false, 0},     {0x199, true, 0},                         // performance status and control
+    {0x1a0, true, 0},                                                // miscellaneous enables
+    {0x345, false, 0},                                               // performance capabilities
+    {0xc0000081, true, 0}, {0xc0000082, true, 0},                    // STAR, LSTAR
+    {0xc0000083, true, 0}, {0xc0000084, true, 0},                    // CSTAR, SFMASK
+    {0xc0010015, true, 0}, {0xc001001f, false, 0},                   // AMD: HWCR, NB_CFG
+    {0xc0011029, true, 2},                                           // AMD DE_CFG: LFENCE serialises
 };
 
 const Constant* find_constant(std::uint32_t index) noexcept {
@@ -50,9 +50,7 @@ bool guest_read_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t& value) noexc
     case Msr::efer: value = read_msr(Msr::efer) & ~svme; return true;
     case Msr::tsc: value = read_tsc(); return true;
     case Msr::pat: value = pat_value; return true;
-    case Msr::apic_base:
-        value = apic_base_value | (vcpu.id.raw() == 0 ? apic_base_boot : 0);
-        return true;
+    case Msr::apic_base: value = apic_base_value | (vcpu.id.raw() == 0 ? apic_base_boot : 0); return true;
     default: break;
     }
     const Constant* constant = find_constant(index);

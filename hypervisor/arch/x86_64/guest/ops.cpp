@@ -51,8 +51,7 @@ Status set_gdt(Vcpu& current, std::uint64_t frames, std::uint64_t entries) noexc
     ArchVcpu& arch = current.arch;
     const auto pages = static_cast<unsigned>((entries + 511) / 512);
     std::uint64_t wanted[gdt_guest_pages] = {};
-    if (!copy_from_guest(wanted, GuestVirt{frames}, pages * sizeof(std::uint64_t)))
-        return Errno::fault;
+    if (!copy_from_guest(wanted, GuestVirt{frames}, pages * sizeof(std::uint64_t))) return Errno::fault;
     for (unsigned n = 0; n < pages; ++n) {
         const Status status = get_descriptor_frame(*current.domain, MachineFrame{wanted[n]});
         if (!status) {
@@ -76,10 +75,8 @@ Status stack_switch(Vcpu& current, std::uint64_t ss, std::uint64_t sp) noexcept 
     return {};
 }
 
-Status set_callbacks(Vcpu& current, std::uint64_t event, std::uint64_t failsafe,
-                     std::uint64_t syscall) noexcept {
-    if (!is_canonical(event) || !is_canonical(failsafe) || !is_canonical(syscall))
-        return Errno::inval;
+Status set_callbacks(Vcpu& current, std::uint64_t event, std::uint64_t failsafe, std::uint64_t syscall) noexcept {
+    if (!is_canonical(event) || !is_canonical(failsafe) || !is_canonical(syscall)) return Errno::inval;
     current.arch.event = {event, true};
     current.arch.failsafe.address = failsafe;
     current.arch.syscall.address = syscall;
@@ -141,15 +138,13 @@ Status callback_op(Vcpu& current, std::uint64_t command, std::uint64_t argument)
         Callback* callback = callback_of(current.arch, request.type);
         if (callback == nullptr) return Errno::nosys;
         if (!is_canonical(request.address)) return Errno::inval;
-        const bool mask = request.type == CERO_CALLBACKTYPE_event ||
-                          (request.flags & CERO_CALLBACKF_mask_events) != 0;
+        const bool mask = request.type == CERO_CALLBACKTYPE_event || (request.flags & CERO_CALLBACKF_mask_events) != 0;
         *callback = {request.address, mask};
         return {};
     }
     if (command != CERO_CALLBACKOP_unregister) return Errno::nosys;
     const auto request = TRY(GuestPtr<cero_callback_unregister>{argument}.read());
-    if (request.type == CERO_CALLBACKTYPE_event || request.type == CERO_CALLBACKTYPE_failsafe)
-        return Errno::inval;
+    if (request.type == CERO_CALLBACKTYPE_event || request.type == CERO_CALLBACKTYPE_failsafe) return Errno::inval;
     Callback* callback = callback_of(current.arch, request.type);
     if (callback == nullptr) return Errno::nosys;
     *callback = {};

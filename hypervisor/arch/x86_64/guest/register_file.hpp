@@ -22,9 +22,7 @@ inline std::uint64_t general_register(const GuestRegs& regs, unsigned number) no
     return reinterpret_cast<const std::uint64_t*>(&regs)[register_words[number & 15]];
 }
 
-constexpr std::uint64_t width_mask(unsigned bytes) noexcept {
-    return bytes >= 8 ? ~0ull : (1ull << (bytes * 8)) - 1;
-}
+constexpr std::uint64_t width_mask(unsigned bytes) noexcept { return bytes >= 8 ? ~0ull : (1ull << (bytes * 8)) - 1; }
 
 /// Writes a result of 1, 2, 4 or 8 bytes as the CPU does: 4 bytes clear the upper half.
 inline void write_register(std::uint64_t& target, std::uint64_t value, unsigned bytes) noexcept {

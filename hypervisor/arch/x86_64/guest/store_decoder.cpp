@@ -39,8 +39,7 @@ std::optional<Form> find_form(const Instruction& in, unsigned modrm_reg) noexcep
     const bool is_byte = (opcode & 1) == 0;
     const unsigned group = modrm_reg & 7;
     if (opcode < 0x40 && (opcode & 7) < 2) // operation in bits 3 to 5, a register as the source
-        if (const auto kind = arithmetic_kind(opcode >> 3))
-            return Form{*kind, Operand::reg, is_byte};
+        if (const auto kind = arithmetic_kind(opcode >> 3)) return Form{*kind, Operand::reg, is_byte};
     switch (opcode & ~1u) { // the lowest bit tells bytes from words
     case 0x88: return Form{StoreKind::mov, Operand::reg, is_byte};
     case 0x86: return Form{StoreKind::exchange, Operand::reg, is_byte};
@@ -64,13 +63,11 @@ std::optional<Form> find_form(const Instruction& in, unsigned modrm_reg) noexcep
 }
 
 std::uint64_t source_of(const StoreInstruction& in, const GuestRegs& regs) noexcept {
-    return (in.from_register ? general_register(regs, in.reg) : in.immediate) &
-           width_mask(in.bytes);
+    return (in.from_register ? general_register(regs, in.reg) : in.immediate) & width_mask(in.bytes);
 }
 
 bool is_bit_operation(StoreKind kind) noexcept {
-    return kind == StoreKind::bit_set || kind == StoreKind::bit_reset ||
-           kind == StoreKind::bit_flip;
+    return kind == StoreKind::bit_set || kind == StoreKind::bit_reset || kind == StoreKind::bit_flip;
 }
 
 /// Sign, zero and parity of a result.
@@ -126,19 +123,16 @@ std::optional<StoreInstruction> decode_store(std::span<const std::uint8_t> code)
         immediate_bytes = store.bytes == 2 ? 2 : 4;
     if (in->length + immediate_bytes > code.size()) return {};
     std::uint64_t raw = 0;
-    for (unsigned n = 0; n < immediate_bytes; ++n)
-        raw |= static_cast<std::uint64_t>(code[in->length + n]) << (n * 8);
+    for (unsigned n = 0; n < immediate_bytes; ++n) raw |= static_cast<std::uint64_t>(code[in->length + n]) << (n * 8);
     if (immediate_bytes != 0) // all are sign-extended; the width cuts them
-        raw = static_cast<std::uint64_t>(
-            static_cast<std::int64_t>(raw << (64 - immediate_bytes * 8)) >>
-            (64 - immediate_bytes * 8));
+        raw = static_cast<std::uint64_t>(static_cast<std::int64_t>(raw << (64 - immediate_bytes * 8)) >>
+                                         (64 - immediate_bytes * 8));
     store.immediate = raw;
     store.length = static_cast<std::uint8_t>(in->length + immediate_bytes);
     return store;
 }
 
-StoreEffect store_effect(const StoreInstruction& in, const GuestRegs& regs,
-                         std::uint64_t old) noexcept {
+StoreEffect store_effect(const StoreInstruction& in, const GuestRegs& regs, std::uint64_t old) noexcept {
     const std::uint64_t mask = width_mask(in.bytes);
     const std::uint64_t source = source_of(in, regs);
     // A register's bit number reaches beyond the operand in memory; such stores fault elsewhere.

@@ -36,8 +36,7 @@ struct StoreInstruction {
 };
 
 /// The instruction at the start of `code` (up to 15 bytes), or nothing when it is not one of ours.
-[[nodiscard]] std::optional<StoreInstruction>
-decode_store(std::span<const std::uint8_t> code) noexcept;
+[[nodiscard]] std::optional<StoreInstruction> decode_store(std::span<const std::uint8_t> code) noexcept;
 
 struct StoreEffect {
     std::uint64_t value; ///< new content of the operand

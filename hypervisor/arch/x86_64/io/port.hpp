@@ -32,12 +32,10 @@ inline std::uint32_t in32(std::uint16_t port) noexcept {
 }
 
 /// A device register of a mapped page; T is the access width.
-template <typename T>
-T mmio_read(std::uint64_t address) noexcept {
+template <typename T> T mmio_read(std::uint64_t address) noexcept {
     return *reinterpret_cast<const volatile T*>(address);
 }
-template <typename T>
-void mmio_write(std::uint64_t address, T value) noexcept {
+template <typename T> void mmio_write(std::uint64_t address, T value) noexcept {
     *reinterpret_cast<volatile T*>(address) = value;
 }
 

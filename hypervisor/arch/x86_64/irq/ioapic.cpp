@@ -60,8 +60,7 @@ void init(const platform::AcpiInfo& acpi) noexcept {
         if (chip.page == 0) continue;
         chip.gsi_base = acpi.ioapics[n].gsi_base;
         chip.pins = (read(chip, reg_version) >> 16 & 0xff) + 1;
-        for (std::uint32_t pin = 0; pin < chip.pins; ++pin)
-            write(chip, reg_redirection + pin * 2, entry_masked);
+        for (std::uint32_t pin = 0; pin < chip.pins; ++pin) write(chip, reg_redirection + pin * 2, entry_masked);
         ++chip_count;
     }
 }
@@ -75,13 +74,12 @@ std::uint32_t gsi_count() noexcept {
 
 bool has_pin(std::uint32_t gsi) noexcept { return find(gsi) != nullptr; }
 
-void program(std::uint32_t gsi, unsigned vector, std::uint32_t apic_id, Trigger trigger,
-             Polarity polarity, bool masked) noexcept {
+void program(std::uint32_t gsi, unsigned vector, std::uint32_t apic_id, Trigger trigger, Polarity polarity,
+             bool masked) noexcept {
     const Chip* chip = find(gsi);
     if (chip == nullptr) return;
     const std::uint32_t entry = vector | (trigger == Trigger::level ? entry_level : 0) |
-                                (polarity == Polarity::low ? entry_low : 0) |
-                                (masked ? entry_masked : 0);
+                                (polarity == Polarity::low ? entry_low : 0) | (masked ? entry_masked : 0);
     const std::uint32_t reg = reg_redirection + (gsi - chip->gsi_base) * 2;
     const LockGuard guard{lock};
     write(*chip, reg, entry_masked);

@@ -33,9 +33,7 @@ Line* line_of(Irq irq) noexcept {
     const std::uint32_t n = irq.raw() - vector::first_device;
     return n < line_count && lines[n].kind != Kind::none ? &lines[n] : nullptr;
 }
-Irq irq_of(const Line& line) noexcept {
-    return Irq{static_cast<std::uint32_t>(&line - lines) + vector::first_device};
-}
+Irq irq_of(const Line& line) noexcept { return Irq{static_cast<std::uint32_t>(&line - lines) + vector::first_device}; }
 std::uint32_t apic_id_of(CpuId cpu) noexcept { return cpu_area(cpu).apic_id; }
 
 Line* free_line() noexcept {
@@ -45,8 +43,7 @@ Line* free_line() noexcept {
 }
 void apply(const Line& line) noexcept {
     if (line.kind == Kind::pin)
-        ioapic::program(line.gsi, irq_of(line).raw(), apic_id_of(line.cpu), line.trigger,
-                        line.polarity, line.masked);
+        ioapic::program(line.gsi, irq_of(line).raw(), apic_id_of(line.cpu), line.trigger, line.polarity, line.masked);
     else
         msi_write(line.target, irq_of(line).raw(), apic_id_of(line.cpu));
 }
@@ -56,8 +53,8 @@ void apply(const Line& line) noexcept {
 std::uint32_t gsi_count() noexcept { return ioapic::gsi_count(); }
 
 namespace {
-Result<Irq> route(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHandler handler,
-                  std::uint32_t cookie, bool is_own) noexcept {
+Result<Irq> route(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHandler handler, std::uint32_t cookie,
+                  bool is_own) noexcept {
     if (!ioapic::has_pin(gsi)) return Errno::nodev;
     const LockGuard guard{line_lock};
     Line* line = nullptr;
@@ -75,19 +72,17 @@ Result<Irq> route_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity, Irq
                       std::uint32_t cookie) noexcept {
     return route(gsi, trigger, polarity, handler, cookie, false);
 }
-Result<Irq> route_own_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity,
-                          IrqHandler handler) noexcept {
+Result<Irq> route_own_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHandler handler) noexcept {
     return route(gsi, trigger, polarity, handler, 0, true);
 }
 
-Result<Irq> allocate_msi(PciAddress address, std::uint32_t entry, std::uint64_t table,
-                         IrqHandler handler, std::uint32_t cookie) noexcept {
+Result<Irq> allocate_msi(PciAddress address, std::uint32_t entry, std::uint64_t table, IrqHandler handler,
+                         std::uint32_t cookie) noexcept {
     const MsiTarget target = TRY(msi_claim(address, entry, table));
     const LockGuard guard{line_lock};
     Line* line = free_line();
     if (line == nullptr) return Errno::nospc;
-    *line = {Kind::message, Trigger::edge, Polarity::high, false, false, 0,
-             CpuId{0},      handler,       cookie,         target};
+    *line = {Kind::message, Trigger::edge, Polarity::high, false, false, 0, CpuId{0}, handler, cookie, target};
     apply(*line);
     return irq_of(*line);
 }
@@ -141,8 +136,7 @@ namespace {
 /// A level interrupt stays masked until irq_eoi(): its guest answers later than the APIC can wait.
 void handle_device(unsigned vector) noexcept {
     const Line* line = line_of(Irq{vector});
-    if (line != nullptr && line->kind == Kind::pin && line->trigger == Trigger::level)
-        irq_mask(Irq{vector});
+    if (line != nullptr && line->kind == Kind::pin && line->trigger == Trigger::level) irq_mask(Irq{vector});
     lapic::eoi();
     if (line != nullptr && line->handler != nullptr) line->handler(line->cookie);
 }

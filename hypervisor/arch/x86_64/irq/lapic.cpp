@@ -48,10 +48,7 @@ void write(Reg reg, std::uint32_t value) noexcept {
 
 void send(std::uint32_t apic_id, std::uint32_t command) noexcept {
     if (x2apic) {
-        __asm__ volatile("mfence; lfence"
-                         :
-                         :
-                         : "memory"); // the MSR write is not ordered after stores
+        __asm__ volatile("mfence; lfence" : : : "memory"); // the MSR write is not ordered after stores
         write_msr(Msr{0x830}, static_cast<std::uint64_t>(apic_id) << 32 | command);
         return;
     }
@@ -88,9 +85,7 @@ void eoi() noexcept { write(Reg::eoi, 0); }
 void send_ipi(std::uint32_t apic_id, unsigned vector) noexcept { send(apic_id, 0x4000 | vector); }
 void send_nmi(std::uint32_t apic_id) noexcept { send(apic_id, 0x4400); }
 void send_init(std::uint32_t apic_id) noexcept { send(apic_id, 0x4500); }
-void send_startup(std::uint32_t apic_id, unsigned startup_page) noexcept {
-    send(apic_id, 0x4600 | startup_page);
-}
+void send_startup(std::uint32_t apic_id, unsigned startup_page) noexcept { send(apic_id, 0x4600 | startup_page); }
 
 void timer_mode_oneshot() noexcept {
     write(Reg::divide, 0xb); // by one

@@ -75,8 +75,7 @@ Result<MsiTarget> claim_msix(PciAddress at, std::uint32_t entry, std::uint64_t t
     if ((table & ~4095ull) != (base & ~4095ull)) return Errno::inval;
     const std::uint64_t address = map_table_page(base + entry * 16ull);
     if (address == 0) return Errno::nomem;
-    pci_write16(at, offset_of(2),
-                static_cast<std::uint16_t>((control | msix_enable) & ~msix_mask_all));
+    pci_write16(at, offset_of(2), static_cast<std::uint16_t>((control | msix_enable) & ~msix_mask_all));
     return MsiTarget{at, capability, true, address};
 }
 
@@ -101,16 +100,12 @@ void msi_write(const MsiTarget& target, unsigned vector, std::uint32_t apic_id) 
         mmio_write<std::uint32_t>(target.table_entry + 12, 0);
         return;
     }
-    const auto offset_of = [&](unsigned n) {
-        return static_cast<std::uint16_t>(target.capability + n);
-    };
+    const auto offset_of = [&](unsigned n) { return static_cast<std::uint16_t>(target.capability + n); };
     const std::uint16_t control = pci_read16(target.address, offset_of(2));
     pci_write32(target.address, offset_of(4), address);
     if (target.wide) pci_write32(target.address, offset_of(8), 0);
-    pci_write16(target.address, offset_of(target.wide ? 12 : 8),
-                static_cast<std::uint16_t>(vector));
-    pci_write16(target.address, offset_of(2),
-                static_cast<std::uint16_t>((control & ~msi_multiple) | msi_enable));
+    pci_write16(target.address, offset_of(target.wide ? 12 : 8), static_cast<std::uint16_t>(vector));
+    pci_write16(target.address, offset_of(2), static_cast<std::uint16_t>((control & ~msi_multiple) | msi_enable));
 }
 
 void msi_clear(const MsiTarget& target) noexcept {
@@ -119,8 +114,7 @@ void msi_clear(const MsiTarget& target) noexcept {
         return;
     }
     const auto control = static_cast<std::uint16_t>(target.capability + 2);
-    pci_write16(target.address, control,
-                static_cast<std::uint16_t>(pci_read16(target.address, control) & ~msi_enable));
+    pci_write16(target.address, control, static_cast<std::uint16_t>(pci_read16(target.address, control) & ~msi_enable));
 }
 
 } // namespace cero::arch

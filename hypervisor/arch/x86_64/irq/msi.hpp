@@ -15,8 +15,7 @@ struct MsiTarget {
 
 /// Finds the capability (and maps the table page). Errno::nodev without one, inval for an entry
 /// beyond it.
-[[nodiscard]] Result<MsiTarget> msi_claim(PciAddress address, std::uint32_t entry,
-                                          std::uint64_t table) noexcept;
+[[nodiscard]] Result<MsiTarget> msi_claim(PciAddress address, std::uint32_t entry, std::uint64_t table) noexcept;
 /// Programs and unmasks.
 void msi_write(const MsiTarget& target, unsigned vector, std::uint32_t apic_id) noexcept;
 /// Masks (MSI-X) or switches off (MSI).

@@ -23,8 +23,7 @@ bool EarlyMemory::reserve(std::uint64_t base, std::uint64_t size) noexcept {
     return true;
 }
 
-std::uint64_t EarlyMemory::allocate(std::uint64_t size, std::uint64_t align,
-                                    std::uint64_t limit) noexcept {
+std::uint64_t EarlyMemory::allocate(std::uint64_t size, std::uint64_t align, std::uint64_t limit) noexcept {
     std::uint64_t best = 0;
     for_each_free([&](std::uint64_t base, std::uint64_t length) {
         const std::uint64_t end = base + length < limit ? base + length : limit;
@@ -44,8 +43,7 @@ std::uint64_t EarlyMemory::free_bytes() const noexcept {
 std::uint64_t EarlyMemory::ram_end() const noexcept {
     std::uint64_t end = 0;
     for (const MemoryRange& range : map_)
-        if (range.type == MemoryType::ram && range.base + range.size > end)
-            end = range.base + range.size;
+        if (range.type == MemoryType::ram && range.base + range.size > end) end = range.base + range.size;
     return end;
 }
 

@@ -19,8 +19,7 @@ public:
     /// Allocations that follow each other grow one reservation downwards where they can.
     std::uint64_t allocate(std::uint64_t size, std::uint64_t align, std::uint64_t limit) noexcept;
     /// Visits the free ranges in ascending order, in whole pages.
-    template <typename Visit>
-    void for_each_free(Visit&& visit) const {
+    template <typename Visit> void for_each_free(Visit&& visit) const {
         for (const MemoryRange& range : map_) {
             if (range.type != MemoryType::ram) continue;
             std::uint64_t at = (range.base + 4095) & ~4095ull;

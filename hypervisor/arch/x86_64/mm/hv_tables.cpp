@@ -47,8 +47,7 @@ std::uint64_t* walk(std::uint64_t address, unsigned level) noexcept {
 }
 
 /// Largest pages that alignment and length allow.
-void map_range(std::uint64_t address, std::uint64_t physical, std::uint64_t bytes,
-               std::uint64_t flags) noexcept {
+void map_range(std::uint64_t address, std::uint64_t physical, std::uint64_t bytes, std::uint64_t flags) noexcept {
     while (bytes != 0) {
         const std::uint64_t both = address | physical;
         std::uint64_t step = page_size;
@@ -58,8 +57,7 @@ void map_range(std::uint64_t address, std::uint64_t physical, std::uint64_t byte
             step = size_2m;
         *walk(address, step == page_size ? 1
                        : step == size_2m ? 2
-                                         : 3) =
-            physical | flags | (step == page_size ? 0 : pte::large);
+                                         : 3) = physical | flags | (step == page_size ? 0 : pte::large);
         address += step;
         physical += step;
         bytes -= step;
@@ -72,8 +70,7 @@ void map_image() noexcept {
     const auto data = reinterpret_cast<std::uint64_t>(image_data_start);
     const auto end = reinterpret_cast<std::uint64_t>(image_end);
     const auto part = [](std::uint64_t from, std::uint64_t to, std::uint64_t flags) {
-        for (std::uint64_t at = from; at < to; at += page_size)
-            *walk(at, 1) = (at - CERO_IMAGE_OFFSET) | flags;
+        for (std::uint64_t at = from; at < to; at += page_size) *walk(at, 1) = (at - CERO_IMAGE_OFFSET) | flags;
     };
     part(text, rodata, pte::text);
     part(rodata, data, pte::read_only);
@@ -119,8 +116,7 @@ void build_hypervisor_tables(EarlyMemory& memory) noexcept {
     frame_limit = (memory.ram_end() + 4095) >> page_shift;
     root = early_pages(1);
     for (unsigned slot = 0; slot < hypervisor_slot_count; ++slot)
-        static_cast<void>(
-            walk(((first_hypervisor_slot + slot) * (1ull << 39)) | 0xffff000000000000ull, 3));
+        static_cast<void>(walk(((first_hypervisor_slot + slot) * (1ull << 39)) | 0xffff000000000000ull, 3));
     map_image();
     map_direct();
     map_frame_arrays();
@@ -130,8 +126,7 @@ void build_hypervisor_tables(EarlyMemory& memory) noexcept {
     std::memset(reinterpret_cast<void*>(frame_table_base), 0, frame_limit * 8);
 }
 
-void map_hypervisor_page(std::uint64_t address, std::uint64_t physical,
-                         std::uint64_t flags) noexcept {
+void map_hypervisor_page(std::uint64_t address, std::uint64_t physical, std::uint64_t flags) noexcept {
     *walk(address, 1) = physical | flags;
 }
 
@@ -170,8 +165,7 @@ bool frame_is_ram(MachineFrame frame) noexcept {
     const std::uint64_t first = frame.raw() << page_shift;
     if (frame.raw() < low_frames) return false;
     for (const MemoryRange& range : memory_map())
-        if (range.type == MemoryType::ram && first >= range.base &&
-            first + page_size <= range.base + range.size)
+        if (range.type == MemoryType::ram && first >= range.base && first + page_size <= range.base + range.size)
             return true;
     return false;
 }

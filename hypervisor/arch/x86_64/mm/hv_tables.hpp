@@ -8,9 +8,8 @@
 namespace cero::arch {
 
 namespace pte {
-inline constexpr std::uint64_t present = 1, writable = 2, user = 4, write_through = 8,
-                               cache_disable = 16, accessed = 32, dirty = 64, large = 128,
-                               global = 256, no_execute = 1ull << 63;
+inline constexpr std::uint64_t present = 1, writable = 2, user = 4, write_through = 8, cache_disable = 16,
+                               accessed = 32, dirty = 64, large = 128, global = 256, no_execute = 1ull << 63;
 inline constexpr std::uint64_t address_mask = 0x000ffffffffff000ull;
 /// Kernel data, read and write. Entries are made accessed and dirty so that the CPU never writes
 /// them.
@@ -23,14 +22,12 @@ inline constexpr std::uint64_t device = data | cache_disable | write_through;
 /// Builds the tables: image, direct map, M2P, frame table; loads them. Boot CPU, once.
 void build_hypervisor_tables(EarlyMemory& memory) noexcept;
 /// Maps one 4 KiB page of the hypervisor's part; makes tables from early memory. Boot only.
-void map_hypervisor_page(std::uint64_t address, std::uint64_t physical,
-                         std::uint64_t flags) noexcept;
+void map_hypervisor_page(std::uint64_t address, std::uint64_t physical, std::uint64_t flags) noexcept;
 /// The level-1 entry of a hypervisor address whose tables exist.
 [[nodiscard]] std::uint64_t* hypervisor_entry(std::uint64_t address) noexcept;
 /// Maps device registers (any alignment) into the MMIO window; stays mapped. 0: window full. Marks
 /// the frames as owned by the hypervisor when `exclusive`.
-[[nodiscard]] std::uint64_t map_device(std::uint64_t physical, std::uint64_t bytes,
-                                       bool exclusive) noexcept;
+[[nodiscard]] std::uint64_t map_device(std::uint64_t physical, std::uint64_t bytes, bool exclusive) noexcept;
 /// Zeroed pages from early memory (physical address). Boot only; panics when memory is short.
 [[nodiscard]] std::uint64_t early_pages(std::uint64_t count) noexcept;
 /// Physical address of the level-4 table that idle CPUs run on.

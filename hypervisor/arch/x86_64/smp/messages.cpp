@@ -86,14 +86,11 @@ void tlb_flush_page(CpuMask cpus, GuestVirt address) noexcept {
     if (cpus.contains(this_cpu_id())) tlb_flush_local_page(address);
 }
 
-void raise_softirq(Softirq softirq) noexcept {
-    this_cpu().softirqs.fetch_or(bit(softirq), Order::relaxed);
-}
+void raise_softirq(Softirq softirq) noexcept { this_cpu().softirqs.fetch_or(bit(softirq), Order::relaxed); }
 void raise_softirq_on(CpuId cpu, Softirq softirq) noexcept {
     PerCpu& area = cpu_area(cpu);
     const std::uint32_t before = area.softirqs.fetch_or(bit(softirq), Order::seq_cst);
-    if (cpu != this_cpu_id() && (before & bit(softirq)) == 0)
-        lapic::send_ipi(area.apic_id, vector::reschedule);
+    if (cpu != this_cpu_id() && (before & bit(softirq)) == 0) lapic::send_ipi(area.apic_id, vector::reschedule);
 }
 void send_reschedule(CpuId cpu) noexcept { raise_softirq_on(cpu, Softirq::schedule); }
 void send_event_check(CpuId cpu) noexcept {
@@ -102,8 +99,7 @@ void send_event_check(CpuId cpu) noexcept {
 
 void relax() noexcept { __builtin_ia32_pause(); }
 void halt_until_interrupt() noexcept {
-    if (this_cpu().softirqs.load(Order::seq_cst) == 0)
-        __asm__ volatile("sti; hlt; cli" : : : "memory");
+    if (this_cpu().softirqs.load(Order::seq_cst) == 0) __asm__ volatile("sti; hlt; cli" : : : "memory");
 }
 void take_interrupts() noexcept { __asm__ volatile("sti; nop; cli" : : : "memory"); }
 

@@ -8,8 +8,7 @@ namespace cero::arch {
 
 /// Numbers the CPUs that ACPI lists (this one first), at most `limit`, and makes their areas. Boot
 /// only.
-void make_cpu_areas(const platform::AcpiInfo& acpi, std::uint32_t boot_apic_id,
-                    std::uint32_t limit) noexcept;
+void make_cpu_areas(const platform::AcpiInfo& acpi, std::uint32_t boot_apic_id, std::uint32_t limit) noexcept;
 /// Starts them one after the other; each ends in run_guests(). Those that stay silent are named in
 /// the log.
 void start_other_cpus() noexcept;

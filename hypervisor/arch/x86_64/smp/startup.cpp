@@ -52,8 +52,7 @@ void start_cpu(std::uint32_t cpu, volatile TrampolineParameters* parameters) noe
 
 std::uint32_t cpu_count() noexcept { return present; }
 
-void make_cpu_areas(const platform::AcpiInfo& acpi, std::uint32_t boot_apic_id,
-                    std::uint32_t limit) noexcept {
+void make_cpu_areas(const platform::AcpiInfo& acpi, std::uint32_t boot_apic_id, std::uint32_t limit) noexcept {
     make_cpu_area(present++, boot_apic_id);
     for (unsigned n = 0; n < acpi.cpu_count && present < limit && present < max_cpus; ++n)
         if (acpi.cpus[n].apic_id != boot_apic_id) make_cpu_area(present++, acpi.cpus[n].apic_id);
@@ -62,13 +61,11 @@ void make_cpu_areas(const platform::AcpiInfo& acpi, std::uint32_t boot_apic_id,
 void start_other_cpus() noexcept {
     if (present > 1) {
         // Their first CR3 has the identity mapping of the boot tables and all that is ours.
-        std::memcpy(boot_l4 + first_hypervisor_slot, hypervisor_slots(),
-                    hypervisor_slot_count * sizeof(std::uint64_t));
+        std::memcpy(boot_l4 + first_hypervisor_slot, hypervisor_slots(), hypervisor_slot_count * sizeof(std::uint64_t));
         auto* page = frame_ptr<char>(to_frame(PhysAddr{CERO_TRAMPOLINE_PHYS}));
-        std::memcpy(page, trampoline_start,
-                    static_cast<std::size_t>(trampoline_end - trampoline_start));
-        auto* parameters = reinterpret_cast<volatile TrampolineParameters*>(
-            page + (trampoline_parameters - trampoline_start));
+        std::memcpy(page, trampoline_start, static_cast<std::size_t>(trampoline_end - trampoline_start));
+        auto* parameters =
+            reinterpret_cast<volatile TrampolineParameters*>(page + (trampoline_parameters - trampoline_start));
         parameters->cr3 = reinterpret_cast<std::uint64_t>(boot_l4) - CERO_IMAGE_OFFSET;
         for (std::uint32_t cpu = 1; cpu < present; ++cpu) start_cpu(cpu, parameters);
         clear_page(page);

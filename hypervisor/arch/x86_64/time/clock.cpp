@@ -85,9 +85,8 @@ void init_clock(const platform::AcpiInfo& acpi, bool allow_deadline) noexcept {
     scale.tsc_base = read_tsc();
     scale.system_base = 0;
     scale.stable = features.invariant_tsc || runs_virtualised();
-    log(Level::info, "clock: TSC %lu.%03lu MHz (%s), timer %s", tsc_hz / 1000000,
-        tsc_hz / 1000 % 1000, stated != 0 ? "CPUID" : reference,
-        deadline_mode ? "TSC deadline" : "LAPIC one-shot");
+    log(Level::info, "clock: TSC %lu.%03lu MHz (%s), timer %s", tsc_hz / 1000000, tsc_hz / 1000 % 1000,
+        stated != 0 ? "CPUID" : reference, deadline_mode ? "TSC deadline" : "LAPIC one-shot");
 }
 
 void init_cpu_timer() noexcept {

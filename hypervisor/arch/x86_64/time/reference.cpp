@@ -84,8 +84,7 @@ Span measure(std::uint64_t microseconds) noexcept {
 
 std::uint64_t read_cmos() noexcept {
     // [MC146818 data sheet]: register A bit 7 while updating, B bit 2 binary, B bit 1 24 hours.
-    for (unsigned tries = 0; (cmos(0xa) & 0x80) != 0 && tries < 100000; ++tries)
-        __builtin_ia32_pause();
+    for (unsigned tries = 0; (cmos(0xa) & 0x80) != 0 && tries < 100000; ++tries) __builtin_ia32_pause();
     const std::uint8_t mode = cmos(0xb);
     const auto number = [&](std::uint8_t index) {
         const unsigned raw = cmos(index);

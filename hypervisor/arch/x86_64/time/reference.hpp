@@ -20,8 +20,8 @@ const char* open(const platform::AcpiInfo& acpi) noexcept;
 [[nodiscard]] std::uint64_t read_cmos() noexcept;
 
 /// Seconds since 1970 of a date in the Gregorian calendar.
-constexpr std::uint64_t seconds_of(unsigned year, unsigned month, unsigned day, unsigned hour,
-                                   unsigned minute, unsigned second) noexcept {
+constexpr std::uint64_t seconds_of(unsigned year, unsigned month, unsigned day, unsigned hour, unsigned minute,
+                                   unsigned second) noexcept {
     // Years begin in March, so that the leap day is the last one.
     const unsigned y = month <= 2 ? year - 1 : year;
     const unsigned m = month <= 2 ? month + 9 : month - 3;

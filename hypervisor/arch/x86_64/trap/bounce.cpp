@@ -45,8 +45,7 @@ struct Origin {
     }
     const std::uint64_t mask = vcpu.info->evtchn_upcall_mask;
     origin.cs |= mask << 32;
-    origin.rflags =
-        (regs.rflags & ~(rflags::interrupt | rflags::iopl)) | (mask == 0 ? rflags::interrupt : 0);
+    origin.rflags = (regs.rflags & ~(rflags::interrupt | rflags::iopl)) | (mask == 0 ? rflags::interrupt : 0);
     return origin;
 }
 
@@ -59,12 +58,12 @@ struct Origin {
     frame.push(regs.rip);
 }
 
-[[gnu::always_inline]] inline void finish_bounce(Vcpu& vcpu, const FrameWriter& frame,
-                                                 std::uint64_t handler, bool mask_events) noexcept {
+[[gnu::always_inline]] inline void finish_bounce(Vcpu& vcpu, const FrameWriter& frame, std::uint64_t handler,
+                                                 bool mask_events) noexcept {
     close_guest_access();
     if (!frame.good() || handler == 0) [[unlikely]] {
-        vcpu.domain->crash("vcpu %u cannot take a trap: handler %#lx, kernel stack %#lx",
-                           vcpu.id.raw(), handler, frame.sp());
+        vcpu.domain->crash("vcpu %u cannot take a trap: handler %#lx, kernel stack %#lx", vcpu.id.raw(), handler,
+                           frame.sp());
         return;
     }
     GuestRegs& regs = vcpu.arch.regs;
@@ -110,8 +109,7 @@ void bounce(Vcpu& vcpu, std::uint64_t handler, bool mask_events) noexcept {
     finish_bounce(vcpu, frame, handler, mask_events);
 }
 
-void bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events,
-                      std::uint64_t code) noexcept {
+void bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events, std::uint64_t code) noexcept {
     ArchVcpu& arch = vcpu.arch;
     const Origin origin = begin_bounce(arch);
     if (!stack_is_guests(origin.sp)) [[unlikely]]

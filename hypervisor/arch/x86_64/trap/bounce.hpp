@@ -13,8 +13,7 @@ void enter_kernel_mode(ArchVcpu& vcpu) noexcept;
 void enter_user_mode(ArchVcpu& vcpu) noexcept;
 
 void bounce(Vcpu& vcpu, std::uint64_t handler, bool mask_events) noexcept;
-void bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events,
-                      std::uint64_t code) noexcept;
+void bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events, std::uint64_t code) noexcept;
 /// The failsafe frame: also the four data selectors, which become null.
 void bounce_failsafe(Vcpu& vcpu) noexcept;
 

@@ -30,13 +30,11 @@ inline void close_guest_access() noexcept {
 }
 
 constexpr bool in_hypervisor_hole(std::uint64_t address) noexcept {
-    return address - CERO_HYPERVISOR_VIRT_START <
-           CERO_HYPERVISOR_VIRT_END - CERO_HYPERVISOR_VIRT_START;
+    return address - CERO_HYPERVISOR_VIRT_START < CERO_HYPERVISOR_VIRT_END - CERO_HYPERVISOR_VIRT_START;
 }
 
 /// Stores a word between open and close. False: the access faulted.
-[[gnu::always_inline]] inline bool store_guest_word(std::uint64_t address,
-                                                    std::uint64_t value) noexcept {
+[[gnu::always_inline]] inline bool store_guest_word(std::uint64_t address, std::uint64_t value) noexcept {
     __asm__ goto("1: movq %1, %0\n\t"
                  ".pushsection .extable, \"a\"\n\t"
                  ".long 1b - ., %l2 - .\n\t"
@@ -51,8 +49,7 @@ fault:
 }
 
 /// Loads a word between open and close. False: the access faulted.
-[[gnu::always_inline]] inline bool load_guest_word(std::uint64_t& value,
-                                                   std::uint64_t address) noexcept {
+[[gnu::always_inline]] inline bool load_guest_word(std::uint64_t& value, std::uint64_t address) noexcept {
     std::uint64_t loaded;
     __asm__ goto("1: movq %1, %0\n\t"
                  ".pushsection .extable, \"a\"\n\t"

@@ -32,10 +32,8 @@ bool is_text(std::uint64_t address) noexcept {
 }
 
 bool on_a_stack(std::uint64_t address) noexcept {
-    const auto stack_top =
-        reinterpret_cast<std::uint64_t>(&this_cpu()) + (1ull << CERO_CPU_AREA_SHIFT);
-    return address >= reinterpret_cast<std::uint64_t>(&this_cpu()) && address + 16 <= stack_top &&
-           address % 8 == 0;
+    const auto stack_top = reinterpret_cast<std::uint64_t>(&this_cpu()) + (1ull << CERO_CPU_AREA_SHIFT);
+    return address >= reinterpret_cast<std::uint64_t>(&this_cpu()) && address + 16 <= stack_top && address % 8 == 0;
 }
 
 void print_frame(std::uint64_t address) noexcept {
@@ -60,14 +58,12 @@ void print_backtrace(std::uint64_t rip, std::uint64_t rbp) noexcept {
 }
 
 void print_registers(const GuestRegs& r) noexcept {
-    log_emergency("rip %04lx:%016lx rsp %04lx:%016lx rflags %lx", r.cs, r.rip, r.ss, r.rsp,
-                  r.rflags);
+    log_emergency("rip %04lx:%016lx rsp %04lx:%016lx rflags %lx", r.cs, r.rip, r.ss, r.rsp, r.rflags);
     log_emergency("rax %016lx rbx %016lx rcx %016lx rdx %016lx", r.rax, r.rbx, r.rcx, r.rdx);
     log_emergency("rsi %016lx rdi %016lx rbp %016lx r8  %016lx", r.rsi, r.rdi, r.rbp, r.r8);
     log_emergency("r9  %016lx r10 %016lx r11 %016lx r12 %016lx", r.r9, r.r10, r.r11, r.r12);
     log_emergency("r13 %016lx r14 %016lx r15 %016lx", r.r13, r.r14, r.r15);
-    log_emergency("cr2 %016lx cr3 %016lx vector %u error %x", read_cr2(), read_cr3(),
-                  r.entry_vector, r.error_code);
+    log_emergency("cr2 %016lx cr3 %016lx vector %u error %x", read_cr2(), read_cr3(), r.entry_vector, r.error_code);
 }
 
 [[noreturn]] void stop_machine() noexcept {
@@ -86,8 +82,7 @@ void take_the_floor() noexcept {
 
 Symbol find_symbol(std::uint64_t address) noexcept {
     if (!is_text(address)) return {};
-    const auto offset =
-        static_cast<std::uint32_t>(address - reinterpret_cast<std::uint64_t>(image_text_start));
+    const auto offset = static_cast<std::uint32_t>(address - reinterpret_cast<std::uint64_t>(image_text_start));
     std::uint32_t low = 0, high = symbol_count;
     while (low < high) { // first symbol beyond the address
         const std::uint32_t middle = (low + high) / 2;

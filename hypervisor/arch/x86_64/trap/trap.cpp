@@ -42,9 +42,8 @@ void enter_handler(Vcpu& vcpu, unsigned vector, bool has_code, std::uint64_t cod
     const auto handler = static_cast<std::uint64_t>(static_cast<std::int64_t>(trap) >> 16);
     const bool mask = (trap & CERO_TRAP_MASK_EVENTS) != 0;
     if (handler == 0) [[unlikely]] {
-        vcpu.domain->crash("vcpu %u: exception %u (code %#lx, address %#lx) at %#lx, no handler",
-                           vcpu.id.raw(), vector, code, vcpu.arch.info->arch.cr2,
-                           vcpu.arch.regs.rip);
+        vcpu.domain->crash("vcpu %u: exception %u (code %#lx, address %#lx) at %#lx, no handler", vcpu.id.raw(), vector,
+                           code, vcpu.arch.info->arch.cr2, vcpu.arch.regs.rip);
         return;
     }
     if (has_code)
@@ -57,8 +56,7 @@ void enter_handler(Vcpu& vcpu, unsigned vector, bool has_code, std::uint64_t cod
 bool work_once(PerCpu& cpu) noexcept {
     if (const std::uint32_t bits = cpu.softirqs.load(Order::relaxed); bits != 0) {
         cpu.softirqs.fetch_and(~bits, Order::acq_rel);
-        if (const std::uint32_t rest = bits & ~bit(Softirq::schedule); rest != 0)
-            core::run_softirqs(rest);
+        if (const std::uint32_t rest = bits & ~bit(Softirq::schedule); rest != 0) core::run_softirqs(rest);
         if ((bits & bit(Softirq::schedule)) != 0) core::schedule();
         return true;
     }
@@ -72,14 +70,12 @@ bool work_once(PerCpu& cpu) noexcept {
     }
     ArchVcpu& arch = vcpu.arch;
     if ((arch.exit_work & exit_time_areas) != 0 && !arch.user_mode) {
-        __atomic_fetch_and(&arch.exit_work, ~static_cast<std::uint32_t>(exit_time_areas),
-                           __ATOMIC_RELAXED);
+        __atomic_fetch_and(&arch.exit_work, ~static_cast<std::uint32_t>(exit_time_areas), __ATOMIC_RELAXED);
         core::write_time_areas(vcpu);
         return true;
     }
     if ((arch.exit_work & exit_nmi) != 0 && !arch.nmi_masked) {
-        __atomic_fetch_and(&arch.exit_work, ~static_cast<std::uint32_t>(exit_nmi),
-                           __ATOMIC_RELAXED);
+        __atomic_fetch_and(&arch.exit_work, ~static_cast<std::uint32_t>(exit_nmi), __ATOMIC_RELAXED);
         if (arch.nmi.address != 0) {
             arch.nmi_masked = true;
             bounce(vcpu, arch.nmi.address, true);
@@ -95,9 +91,7 @@ bool work_once(PerCpu& cpu) noexcept {
 
 } // namespace
 
-void inject_exception(Vcpu& vcpu, unsigned vector) noexcept {
-    enter_handler(vcpu, vector, false, 0);
-}
+void inject_exception(Vcpu& vcpu, unsigned vector) noexcept { enter_handler(vcpu, vector, false, 0); }
 void inject_exception(Vcpu& vcpu, unsigned vector, std::uint32_t error_code) noexcept {
     enter_handler(vcpu, vector, true, error_code);
 }
@@ -113,8 +107,7 @@ bool preemption_point() noexcept {
     __asm__ volatile("sti; nop; cli" : : : "memory");
     service_remote_requests();
     const PerCpu& cpu = this_cpu();
-    return cpu.softirqs.load(Order::relaxed) != 0 ||
-           (!cpu.current->is_idle && event_deliverable(cpu.current->arch));
+    return cpu.softirqs.load(Order::relaxed) != 0 || (!cpu.current->is_idle && event_deliverable(cpu.current->arch));
 }
 
 extern "C" {
@@ -231,11 +224,10 @@ void return_from_trap(Vcpu& vcpu) noexcept {
     if (in_hypervisor_hole(at + sizeof(cero_iret_frame))) [[unlikely]]
         return crash_in_iret(vcpu, "it is the hypervisor's");
     open_guest_access();
-    if (!load_guest_word(rax, at) || !load_guest_word(r11, at + 8) ||
-        !load_guest_word(rcx, at + 16) || !load_guest_word(flags, at + 24) ||
-        !load_guest_word(rip, at + 32) || !load_guest_word(cs, at + 40) ||
-        !load_guest_word(eflags, at + 48) || !load_guest_word(rsp, at + 56) ||
-        !load_guest_word(ss, at + 64)) [[unlikely]]
+    if (!load_guest_word(rax, at) || !load_guest_word(r11, at + 8) || !load_guest_word(rcx, at + 16) ||
+        !load_guest_word(flags, at + 24) || !load_guest_word(rip, at + 32) || !load_guest_word(cs, at + 40) ||
+        !load_guest_word(eflags, at + 48) || !load_guest_word(rsp, at + 56) || !load_guest_word(ss, at + 64))
+        [[unlikely]]
         return crash_in_iret(vcpu, "it cannot be read");
     close_guest_access();
     if ((cs & 3) == 3) {

@@ -40,8 +40,7 @@ bool copy_to_guest_any(GuestVirt to, const void* from, std::size_t bytes) noexce
 }
 
 bool clear_guest(GuestVirt to, std::size_t bytes) noexcept {
-    return is_guest_range(to, bytes) &&
-           clear_guest_bytes(reinterpret_cast<void*>(to.raw()), bytes) == 0;
+    return is_guest_range(to, bytes) && clear_guest_bytes(reinterpret_cast<void*>(to.raw()), bytes) == 0;
 }
 
 std::uint64_t find_fixup(std::uint64_t rip) noexcept {
