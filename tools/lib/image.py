@@ -20,13 +20,14 @@ EPOCH = "1767225600"  # 2026-01-01 00:00:00 UTC: the time of everything in the i
 VOLUME_DATE = "2026010100000000"
 
 
-def grub_entry(hypervisor_options, kernel_options, has_ramdisk, names):
+def grub_entry(hypervisor_options, kernel_options, has_kernel, has_ramdisk, names):
     lines = [
         "set timeout=0", "set default=0",
         'menuentry "Cero" {',
         f"    multiboot2 /boot/{names[0]} {hypervisor_options}",
-        f"    module2 /boot/{names[1]} {kernel_options}",
     ]
+    if has_kernel:
+        lines.append(f"    module2 /boot/{names[1]} {kernel_options}")
     if has_ramdisk:
         lines.append(f"    module2 /boot/{names[2]}")
     lines += ["    boot", "}", ""]
@@ -46,7 +47,8 @@ def copy_without_debug(source, target):
 
 
 def make_iso(output, hypervisor, kernel, ramdisk=None, hypervisor_options="", kernel_options=""):
-    """Raises CalledProcessError with grub-mkrescue's words in `.output` on failure."""
+    """Raises CalledProcessError with grub-mkrescue's words in `.output` on failure. A kernel of None leaves its module
+    out of the boot entry (to see what the hypervisor says)."""
     environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH, "LC_ALL": "C", "TZ": "UTC"}
     with tempfile.TemporaryDirectory(prefix="cero-iso-") as scratch_name:
         boot = Path(scratch_name) / "boot"
@@ -60,7 +62,7 @@ def make_iso(output, hypervisor, kernel, ramdisk=None, hypervisor_options="", ke
             copy_without_debug(source, boot / name)
             names.append(name)
         (boot / "grub" / "grub.cfg").write_text(
-            grub_entry(hypervisor_options, kernel_options, ramdisk is not None, names)
+            grub_entry(hypervisor_options, kernel_options, kernel is not None, ramdisk is not None, names)
         )
         for path in [boot.parent, *boot.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)
