@@ -122,7 +122,8 @@ void continue_start() noexcept {
     log(Level::info, "%u of %u CPUs run; %lu KiB for the hypervisor, %lu KiB free", running, arch::cpu_count(),
         arch::hypervisor_frames() * 4, allocator_free_frames() * 4);
     platform::start_console_input();
-    if (!build_control_domain()) arch::panic("there is no first domain");
+    if (!build_control_domain()) // the boot entry's mistake, not ours: no panic
+        log(Level::error, "there is no first domain, so nothing to run: mend the boot entry and reset the machine");
     arch::run_guests();
 }
 

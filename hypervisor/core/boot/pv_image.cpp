@@ -163,7 +163,10 @@ std::optional<PvImage> parse_pv_image(Bytes file, const char*& problem) noexcept
     problem = "is truncated";
     for (unsigned n = 0; n < header.program_header_count; ++n) {
         if (!program_header(n)) return {};
-        if (segment.type == segment_note) read_notes(part(file, segment.offset, segment.file_size), notes);
+        if (segment.type != segment_note) continue;
+        const Bytes bytes = part(file, segment.offset, segment.file_size);
+        if (bytes.size() != segment.file_size) return {};
+        read_notes(bytes, notes);
     }
     problem = "is not a PV kernel (it has no Xen ELF notes)";
     if (!notes.any) return {};
