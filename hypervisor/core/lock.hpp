@@ -42,14 +42,19 @@ inline void note_lock_taken(LockRank) {}
 inline void note_lock_released(LockRank) {}
 #endif
 
+/// Waits for another CPU.
+template <typename Condition> void spin_while(Condition&& condition) noexcept {
+    while (condition()) {
+        arch::service_remote_requests();
+        arch::relax();
+    }
+}
+
 template <LockRank Rank> class Spinlock {
 public:
-    constexpr Spinlock() noexcept = default;
-    Spinlock(const Spinlock&) = delete;
-    Spinlock& operator=(const Spinlock&) = delete;
-
     void lock() noexcept {
-        while (word_.exchange(1, Order::acquire) != 0) [[unlikely]] wait();
+        while (word_.exchange(1, Order::acquire) != 0)
+            [[unlikely]] spin_while([this] { return word_.load(Order::relaxed) != 0; });
         note_lock_taken(Rank);
     }
     [[nodiscard]] bool try_lock() noexcept {
@@ -61,15 +66,8 @@ public:
         note_lock_released(Rank);
         word_.store(0, Order::release);
     }
-    [[nodiscard]] bool is_locked() const noexcept { return word_.load(Order::relaxed) != 0; }
 
 private:
-    void wait() const noexcept {
-        while (is_locked()) {
-            arch::service_remote_requests();
-            arch::relax();
-        }
-    }
     Atomic<std::uint32_t> word_;
 };
 

@@ -10,16 +10,12 @@
 #include <core/sched/run_queue.hpp>
 #include <core/time/guest_time.hpp>
 
-namespace cero {
-
-bool is_runnable(const Vcpu& vcpu) noexcept {
+bool cero::is_runnable(const Vcpu& vcpu) noexcept {
     if ((vcpu.flags.load(Order::seq_cst) & vcpu_flag::stops) != 0 || vcpu.pause_count.load(Order::seq_cst) != 0)
         return false;
     const Domain& domain = *vcpu.domain;
     return domain.pause_count.load(Order::seq_cst) == 0 && !domain.shutting_down.load(Order::seq_cst);
 }
-
-} // namespace cero
 
 namespace cero::sched {
 namespace {
@@ -73,25 +69,21 @@ CpuId place(const Vcpu& vcpu) noexcept {
     return least_loaded(allowed);
 }
 
-bool is_over_cap(const Vcpu& vcpu) noexcept { return !vcpu.is_idle && vcpu.domain->cap != 0 && vcpu.sched.budget <= 0; }
-
 /// Whether `vcpu`, which waits, should take the CPU from the one that runs.
 bool preempts(const Vcpu& vcpu, const RunQueue& queue, std::uint64_t now) noexcept {
     const Vcpu& running = *queue.current;
     if (running.is_idle) return true;
-    const std::uint64_t ran = now > running.sched.started ? now - running.sched.started : 0;
+    const std::uint64_t ran = minus(now, running.sched.started);
     return vcpu.sched.virtual_time + granularity_ns < running.sched.virtual_time + weighted(ran, *running.domain);
 }
 
 /// A CPU that was idle joins at the time that the others have reached, so that virtual times of
 /// different CPUs stay comparable.
 void raise_floor(RunQueue& queue) noexcept {
-    std::uint64_t highest = queue.floor.load(Order::relaxed);
     arch::online_cpus().for_each([&](CpuId cpu) {
         const std::uint64_t floor = queue_of(cpu).floor.load(Order::relaxed);
-        highest = floor > highest ? floor : highest;
+        if (floor > queue.floor.load(Order::relaxed)) queue.floor.store(floor, Order::relaxed);
     });
-    queue.floor.store(highest, Order::relaxed);
 }
 
 /// Takes the vCPU that is furthest behind from another queue, if it is behind `limit`. Only tries
@@ -118,19 +110,16 @@ Vcpu* pull(CpuId cpu, std::uint64_t limit) {
 /// Chooses the next vCPU; `keep` tells whether the current one may go on. Queue lock held.
 Vcpu& pick(RunQueue& queue, CpuId cpu, bool keep) {
     Vcpu* const running = queue.current;
-    Vcpu* next = queue.waiting.front();
-    while (next != nullptr && !is_runnable(*next)) { // stopped while it waited
-        queue.dequeue(*next);
-        next = queue.waiting.front();
-    }
+    Vcpu* next;
+    while ((next = queue.waiting.front()) != nullptr && !is_runnable(*next))
+        queue.dequeue(*next); // stopped while it waited
     std::uint64_t own = next == nullptr ? no_time : next->sched.virtual_time;
     if (keep && !(running->sched.yielded && next != nullptr) &&
-        own >= running->sched.virtual_time -
-                   (running->sched.virtual_time > granularity_ns ? granularity_ns : running->sched.virtual_time)) {
+        own >= minus(running->sched.virtual_time, granularity_ns)) {
         next = running;
         own = running->sched.virtual_time;
     }
-    const std::uint64_t limit = own == no_time ? no_time : own > pull_lead_ns ? own - pull_lead_ns : 0;
+    const std::uint64_t limit = own == no_time ? no_time : minus(own, pull_lead_ns);
     if (Vcpu* pulled = pull(cpu, limit); pulled != nullptr) {
         if (running->is_idle) raise_floor(queue);
         queue.admit(*pulled, 2 * pull_lead_ns);
@@ -150,12 +139,9 @@ void arm_tick(RunQueue& queue, const Vcpu& vcpu, std::uint64_t now, std::uint64_
             slice = vcpu.sched.budget > 100'000 ? static_cast<std::uint64_t>(vcpu.sched.budget) : 100'000;
         if (now + slice < at) at = now + slice;
     }
-    if (at == no_time) return;
-    if (queue.tick.is_armed() && queue.tick.deadline().raw() > now && queue.tick.deadline().raw() <= at) return;
-    set_timer(queue.tick, Nanoseconds{at});
+    const std::uint64_t armed = queue.tick.is_armed() ? queue.tick.deadline().raw() : 0;
+    if (at != no_time && (armed <= now || armed > at)) set_timer(queue.tick, Nanoseconds{at});
 }
-
-void on_tick(Timer&) { arch::raise_softirq(arch::Softirq::schedule); }
 
 /// Does what makes `to` the running vCPU. Queue lock held.
 void start(RunQueue& queue, Vcpu& to, CpuId cpu, std::uint64_t now) {
@@ -177,11 +163,9 @@ void prepare_cpu(CpuId cpu, Vcpu& idle) {
     // GCC 12 leaves an array of objects that point to themselves zeroed: construct this one here.
     RunQueue& queue = *::new (&queue_of(cpu)) RunQueue;
     idle.cpu.store(cpu.raw(), Order::relaxed);
-    idle.is_running.store(true, Order::relaxed);
-    idle.on_cpu.store(true, Order::relaxed);
-    queue.idle = queue.current = &idle;
-    queue.tick.bind(&on_tick, &queue);
-    idle_cpus.fetch_or(CpuMask::of(cpu).raw(), Order::relaxed);
+    queue.idle = &idle;
+    queue.tick.bind([](Timer&) { arch::raise_softirq(arch::Softirq::schedule); }, &queue);
+    start(queue, idle, cpu, 0);
 }
 
 void schedule() {
@@ -191,9 +175,9 @@ void schedule() {
     queue.lock.lock();
     Vcpu& from = *queue.current;
     queue.account(from, now);
-    const std::uint64_t unpark_at = queue.unpark(now);
+    std::uint64_t unpark_at = queue.unpark(now);
     const bool runnable = !from.is_idle && is_runnable(from);
-    const bool over_cap = runnable && is_over_cap(from);
+    const bool over_cap = runnable && from.domain->cap != 0 && from.sched.budget <= 0;
     const bool keep = runnable && !over_cap && from.affinity.contains(cpu);
     Vcpu& to = pick(queue, cpu, keep);
     from.sched.yielded = false;
@@ -204,18 +188,17 @@ void schedule() {
         queue.lock.unlock();
         return;
     }
-    std::uint64_t period_end = unpark_at;
     if (keep) {
         queue.enqueue(from);
     } else if (over_cap) {
         queue.parked.push_back(from);
         from.sched.queued = from.sched.parked = true;
-        period_end = (now / cap_period_ns + 1) * cap_period_ns;
+        unpark_at = (now / cap_period_ns + 1) * cap_period_ns;
     }
     if (!from.is_idle) change_runstate(from, stopped_state(from), Nanoseconds{now});
     from.is_running.store(false, Order::seq_cst);
     start(queue, to, cpu, now);
-    arm_tick(queue, to, now, period_end);
+    arm_tick(queue, to, now, unpark_at);
     queue.lock.unlock();
 
     if (from.runstate_area.raw() != 0 && !from.arch.user_mode)
@@ -277,24 +260,16 @@ void unblock(Vcpu& vcpu) {
 
 void stop(Vcpu& vcpu) {
     RunQueue& queue = lock_queue(vcpu);
-    if (vcpu.sched.queued) {
-        queue.dequeue(vcpu);
-        change_runstate(vcpu, stopped_state(vcpu), arch::system_time());
-    } else if (!vcpu.is_running.load(Order::relaxed)) {
-        change_runstate(vcpu, stopped_state(vcpu), arch::system_time());
-    }
     const bool running = vcpu.is_running.load(Order::relaxed);
+    if (vcpu.sched.queued) queue.dequeue(vcpu);
+    if (!running) change_runstate(vcpu, stopped_state(vcpu), arch::system_time());
     queue.lock.unlock();
     if (running) reschedule(vcpu.last_cpu());
 }
 
 void stop_and_wait(Vcpu& vcpu) {
     stop(vcpu);
-    if (&vcpu == &arch::current_vcpu()) return;
-    while (vcpu.on_cpu.load(Order::acquire)) {
-        arch::service_remote_requests();
-        arch::relax();
-    }
+    if (&vcpu != &arch::current_vcpu()) spin_while([&] { return vcpu.on_cpu.load(Order::acquire); });
 }
 
 void yield() {

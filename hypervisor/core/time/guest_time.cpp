@@ -20,14 +20,14 @@ void store_version(std::uint32_t& word, std::uint32_t value) noexcept {
 
 cero_vcpu_time_info current_time_info(std::uint32_t version) noexcept {
     const arch::TscScale& scale = arch::tsc_scale();
-    cero_vcpu_time_info time{};
-    time.version = version;
-    time.tsc_timestamp = scale.tsc_base;
-    time.system_time = scale.system_base;
-    time.tsc_to_system_mul = scale.mul;
-    time.tsc_shift = scale.shift;
-    time.flags = scale.stable ? CERO_PVCLOCK_TSC_STABLE : 0;
-    return time;
+    return {.version = version,
+            .pad0 = 0,
+            .tsc_timestamp = scale.tsc_base,
+            .system_time = scale.system_base,
+            .tsc_to_system_mul = scale.mul,
+            .tsc_shift = scale.shift,
+            .flags = static_cast<std::uint8_t>(scale.stable ? CERO_PVCLOCK_TSC_STABLE : 0),
+            .pad1 = {}};
 }
 
 } // namespace
@@ -35,9 +35,8 @@ cero_vcpu_time_info current_time_info(std::uint32_t version) noexcept {
 void publish_time(Vcpu& vcpu) {
     vcpu.time_version += 2; // even, and greater than what any earlier location showed
     cero_vcpu_time_info& out = vcpu.arch.info->time;
-    const cero_vcpu_time_info time = current_time_info(vcpu.time_version - 1);
-    store_version(out.version, time.version);
-    out = time;
+    store_version(out.version, vcpu.time_version - 1);
+    out = current_time_info(vcpu.time_version - 1);
     store_version(out.version, vcpu.time_version);
 }
 
@@ -89,23 +88,17 @@ void publish_areas(Vcpu& vcpu) {
     static_cast<void>(arch::copy_to_guest(entry_time, &copy.state_entry_time, 8));
 }
 
-namespace core {
-
-void write_time_areas(Vcpu& vcpu) noexcept { publish_areas(vcpu); }
-
-} // namespace core
+void core::write_time_areas(Vcpu& vcpu) noexcept { publish_areas(vcpu); }
 
 Status set_timer_op(Vcpu& current, std::uint64_t deadline) {
     constexpr std::uint64_t too_far = 1ull << 50;
     constexpr std::uint64_t fallback_ns = 100'000'000;
-    if (deadline == 0) {
-        stop_timer(current.singleshot);
-        return {};
-    }
     const std::uint64_t now = arch::system_time().raw();
-    if (static_cast<std::int64_t>(deadline) < 0 || (deadline > now && deadline - now > too_far))
-        deadline = now + fallback_ns;
-    set_timer(current.singleshot, Nanoseconds{deadline});
+    if (deadline > now && deadline - now > too_far) deadline = now + fallback_ns; // a negative one, too
+    if (deadline == 0)
+        stop_timer(current.singleshot);
+    else
+        set_timer(current.singleshot, Nanoseconds{deadline});
     return {};
 }
 

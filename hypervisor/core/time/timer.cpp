@@ -7,82 +7,81 @@
 
 namespace cero {
 
-Timer* TimerQueue::meld(Timer* left, Timer* right) noexcept {
-    if (left == nullptr) return right;
-    if (right == nullptr) return left;
-    if (right->deadline_ < left->deadline_) {
-        Timer* other = left;
-        left = right;
-        right = other;
+/// The armed timers of one CPU; `lock` protects everything.
+struct TimerQueue {
+    Spinlock<LockRank::timer_queue> lock;
+    Timer* root{};
+    Nanoseconds programmed{}; ///< what the hardware was told; 0 = nothing
+    Atomic<Timer*> running{}; ///< whose callback runs now
+
+    static Timer* meld(Timer* left, Timer* right) noexcept {
+        if (left == nullptr) return right;
+        if (right == nullptr) return left;
+        if (right->deadline_ < left->deadline_) return meld(right, left);
+        right->previous_ = left;
+        right->sibling_ = left->child_;
+        if (left->child_ != nullptr) left->child_->previous_ = right;
+        left->child_ = right;
+        return left;
     }
-    right->previous_ = left;
-    right->sibling_ = left->child_;
-    if (left->child_ != nullptr) left->child_->previous_ = right;
-    left->child_ = right;
-    return left;
-}
 
-/// Melds the children of a removed root: pairs from left to right, then all pairs into one.
-Timer* TimerQueue::meld_siblings(Timer* first) noexcept {
-    Timer* pairs = nullptr; // melded pairs, linked through sibling_, last one first
-    while (first != nullptr) {
-        Timer* second = first->sibling_;
-        Timer* rest = second == nullptr ? nullptr : second->sibling_;
-        first->sibling_ = nullptr;
-        if (second != nullptr) second->sibling_ = nullptr;
-        Timer* pair = meld(first, second);
-        pair->sibling_ = pairs;
-        pairs = pair;
-        first = rest;
+    /// Melds the children of a removed root: pairs from left to right, then all pairs into one.
+    static Timer* meld_siblings(Timer* first) noexcept {
+        Timer* pairs = nullptr; // melded pairs, linked through sibling_, last one first
+        while (first != nullptr) {
+            Timer* second = take(first);
+            Timer* rest = second == nullptr ? nullptr : take(second);
+            Timer* pair = meld(first, second);
+            pair->sibling_ = pairs;
+            pairs = pair;
+            first = rest;
+        }
+        Timer* root = nullptr;
+        while (pairs != nullptr) {
+            Timer* next = take(pairs);
+            root = meld(root, pairs);
+            pairs = next;
+        }
+        if (root != nullptr) root->previous_ = nullptr;
+        return root;
     }
-    Timer* root = nullptr;
-    while (pairs != nullptr) {
-        Timer* next = pairs->sibling_;
-        pairs->sibling_ = nullptr;
-        root = meld(root, pairs);
-        pairs = next;
+    /// Ends the list of siblings after this one; returns the rest.
+    static Timer* take(Timer* timer) noexcept {
+        Timer* rest = timer->sibling_;
+        timer->sibling_ = nullptr;
+        return rest;
     }
-    if (root != nullptr) root->previous_ = nullptr;
-    return root;
-}
 
-void TimerQueue::insert(Timer& timer, Nanoseconds deadline, CpuId cpu) noexcept {
-    timer.deadline_ = deadline;
-    timer.child_ = timer.sibling_ = timer.previous_ = nullptr;
-    timer.cpu_.store(cpu.raw(), Order::relaxed);
-    timer.armed_.store(true, Order::release);
-    root_ = meld(root_, &timer);
-    root_->previous_ = nullptr;
-}
-
-void TimerQueue::remove(Timer& timer) noexcept {
-    Timer* below = meld_siblings(timer.child_);
-    if (&timer == root_) {
-        root_ = below;
-    } else {
-        if (timer.previous_->child_ == &timer)
-            timer.previous_->child_ = timer.sibling_;
-        else
-            timer.previous_->sibling_ = timer.sibling_;
-        if (timer.sibling_ != nullptr) timer.sibling_->previous_ = timer.previous_;
-        root_ = meld(root_, below);
+    /// Arms a timer that is not armed.
+    void insert(Timer& timer, Nanoseconds deadline, CpuId cpu) noexcept {
+        timer.deadline_ = deadline;
+        timer.cpu_.store(cpu.raw(), Order::relaxed);
+        timer.armed_.store(true, Order::release);
+        root = meld(root, &timer);
+        root->previous_ = nullptr;
     }
-    timer.child_ = timer.sibling_ = timer.previous_ = nullptr;
-    timer.armed_.store(false, Order::release);
-}
 
-bool TimerQueue::postpone(Timer& timer, Nanoseconds deadline) noexcept {
-    if (timer.child_ != nullptr || deadline < timer.deadline_) return false;
-    timer.deadline_ = deadline;
-    return true;
-}
+    /// Precondition: armed in this queue.
+    void remove(Timer& timer) noexcept {
+        Timer* below = meld_siblings(timer.child_);
+        if (&timer == root) {
+            root = below;
+        } else {
+            (timer.previous_->child_ == &timer ? timer.previous_->child_ : timer.previous_->sibling_) = timer.sibling_;
+            if (timer.sibling_ != nullptr) timer.sibling_->previous_ = timer.previous_;
+            root = meld(root, below);
+        }
+        timer.child_ = timer.sibling_ = timer.previous_ = nullptr;
+        timer.armed_.store(false, Order::release);
+    }
 
-Timer* TimerQueue::pop_due(Nanoseconds now) noexcept {
-    Timer* due = root_;
-    if (due == nullptr || due->deadline_ > now) return nullptr;
-    remove(*due);
-    return due;
-}
+    /// Moves an armed timer to a later time where that leaves the heap as it is; else false.
+    [[nodiscard]] static bool postpone(Timer& timer, Nanoseconds deadline) noexcept {
+        if (timer.child_ != nullptr || deadline < timer.deadline_) return false;
+        timer.deadline_ = deadline;
+        return true;
+    }
+};
 
 namespace {
 
@@ -107,10 +106,8 @@ void set_timer(Timer& timer, Nanoseconds deadline) {
     TimerQueue& queue = queue_of(cpu);
     if (timer.is_armed() && timer.cpu() != cpu) disarm(timer);
     LockGuard guard{queue.lock};
-    if (!timer.is_armed())
-        queue.insert(timer, deadline, cpu);
-    else if (!queue.postpone(timer, deadline)) {
-        queue.remove(timer);
+    if (!timer.is_armed() || !queue.postpone(timer, deadline)) {
+        if (timer.is_armed()) queue.remove(timer);
         queue.insert(timer, deadline, cpu);
     }
     if (queue.programmed.raw() == 0 || deadline < queue.programmed) {
@@ -128,28 +125,24 @@ void stop_timer(Timer& timer) {
 void stop_timer_and_wait(Timer& timer) {
     stop_timer(timer);
     const TimerQueue& queue = queue_of(timer.cpu());
-    while (queue.running.load(Order::acquire) == &timer) {
-        arch::service_remote_requests();
-        arch::relax();
-    }
+    spin_while([&] { return queue.running.load(Order::acquire) == &timer; });
     stop_timer(timer); // the callback may have armed it again
 }
 
 void run_due_timers() {
     TimerQueue& queue = queue_of(arch::this_cpu_id());
     for (;;) {
-        Timer* due = nullptr;
-        {
-            LockGuard guard{queue.lock};
-            due = queue.pop_due(arch::system_time());
-            queue.running.store(due, Order::release);
-            if (due == nullptr) {
-                const Timer* next = queue.first();
-                queue.programmed = next == nullptr ? Nanoseconds{} : next->deadline();
-                arch::set_timer_deadline(queue.programmed);
-                return;
-            }
+        queue.lock.lock();
+        Timer* due = queue.root;
+        const bool is_due = due != nullptr && due->deadline() <= arch::system_time();
+        if (is_due) queue.remove(*due);
+        queue.running.store(is_due ? due : nullptr, Order::release);
+        if (!is_due) {
+            queue.programmed = due == nullptr ? Nanoseconds{} : due->deadline();
+            arch::set_timer_deadline(queue.programmed);
         }
+        queue.lock.unlock();
+        if (!is_due) return;
         due->run();
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Timer and TimerQueue: the deadlines of one CPU in an intrusive pairing heap.
+// Timer: a deadline, with a node of the pairing heap that its CPU keeps.
 #pragma once
 
 #include <core/lock.hpp>
@@ -12,11 +12,6 @@ namespace cero {
 class Timer {
 public:
     using Callback = void (*)(Timer&);
-    constexpr Timer() noexcept = default;
-    constexpr Timer(Callback callback, void* who) noexcept : owner{who}, callback_{callback} {}
-    Timer(const Timer&) = delete;
-    Timer& operator=(const Timer&) = delete;
-
     void bind(Callback callback, void* who) noexcept {
         callback_ = callback;
         owner = who;
@@ -30,7 +25,7 @@ public:
     void* owner{};
 
 private:
-    friend class TimerQueue;
+    friend struct TimerQueue;
     Callback callback_{};
     Nanoseconds deadline_{};
     Timer* child_{};    ///< first of the heap nodes below
@@ -39,29 +34,6 @@ private:
     Atomic<std::uint32_t> cpu_{};
     Spinlock<LockRank::timer> lock_; ///< held while somebody arms or stops it
     Atomic<bool> armed_{};
-};
-
-/// The armed timers of one CPU; `lock` protects everything.
-class TimerQueue {
-public:
-    constexpr TimerQueue() noexcept = default;
-    [[nodiscard]] Timer* first() const noexcept { return root_; }
-    /// Precondition of insert: not armed; of remove: armed in this queue.
-    void insert(Timer& timer, Nanoseconds deadline, CpuId cpu) noexcept;
-    void remove(Timer& timer) noexcept;
-    /// Moves an armed timer to a later time where that leaves the heap as it is; else false.
-    [[nodiscard]] bool postpone(Timer& timer, Nanoseconds deadline) noexcept;
-    /// Takes the first timer off if it is due.
-    [[nodiscard]] Timer* pop_due(Nanoseconds now) noexcept;
-
-    Spinlock<LockRank::timer_queue> lock;
-    Nanoseconds programmed{}; ///< what the hardware was told; 0 = nothing
-    Atomic<Timer*> running{}; ///< whose callback runs now
-
-private:
-    static Timer* meld(Timer* left, Timer* right) noexcept;
-    static Timer* meld_siblings(Timer* first) noexcept;
-    Timer* root_{};
 };
 
 /// Arms the timer on this CPU, replacing an earlier deadline wherever it was armed.
