@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Raising events: pending bit, mask, selector, upcall flag, kick.
-#include <core/event/event_internal.hpp>
+#include <core/event/event.hpp>
 
 #include <arch/api/console.hpp>
 #include <arch/api/cpu.hpp>
@@ -31,6 +31,26 @@ void wake_pollers(Domain& domain, std::uint32_t port) {
     }
 }
 
+/// Sets the selector's bit for a word with a pending port, and tells the vCPU.
+void select(Vcpu& vcpu, unsigned word) {
+    cero_vcpu_info* info = __atomic_load_n(&vcpu.arch.info, __ATOMIC_ACQUIRE);
+    if (!test_and_set(info->evtchn_pending_sel, word)) mark_pending(vcpu);
+}
+
+void signal(Domain& domain, std::uint32_t port, Vcpu& vcpu) {
+    cero_shared_info& shared = *domain.shared_info;
+    const unsigned word = port / 64;
+    if (test_and_set(shared.evtchn_pending[word], port % 64)) return;
+    if (!test(shared.evtchn_mask[word], port % 64)) select(vcpu, word);
+    if (domain.polling_vcpus.load(Order::seq_cst) != 0) [[unlikely]]
+        wake_pollers(domain, port);
+}
+
+/// The vCPU that a channel is bound to, or null.
+Vcpu* target_of(Domain& domain, const EventChannel& channel) noexcept {
+    return domain.vcpu(__atomic_load_n(&channel.vcpu, __ATOMIC_RELAXED));
+}
+
 /// Handlers of VIRQs that concern the machine; null = the control domain.
 DomainId virq_handler[CERO_NR_VIRQS];
 
@@ -45,27 +65,6 @@ void mark_pending(Vcpu& vcpu) {
         arch::send_event_check(vcpu.last_cpu());
 }
 
-void signal(Domain& domain, std::uint32_t port, Vcpu& vcpu) {
-    cero_shared_info& shared = *domain.shared_info;
-    const unsigned word = port / 64;
-    if (test_and_set(shared.evtchn_pending[word], port % 64)) return;
-    if (!test(shared.evtchn_mask[word], port % 64)) {
-        cero_vcpu_info* info = __atomic_load_n(&vcpu.arch.info, __ATOMIC_ACQUIRE);
-        if (!test_and_set(info->evtchn_pending_sel, word)) mark_pending(vcpu);
-    }
-    if (domain.polling_vcpus.load(Order::seq_cst) != 0) [[unlikely]]
-        wake_pollers(domain, port);
-}
-
-void unmask(Domain& domain, std::uint32_t port, Vcpu& vcpu) {
-    cero_shared_info& shared = *domain.shared_info;
-    const unsigned word = port / 64;
-    const std::uint64_t bit = 1ull << (port % 64);
-    if ((__atomic_fetch_and(&shared.evtchn_mask[word], ~bit, __ATOMIC_SEQ_CST) & bit) == 0) return;
-    if (!test(shared.evtchn_pending[word], port % 64)) return;
-    if (!test_and_set(vcpu.arch.info->evtchn_pending_sel, word)) mark_pending(vcpu);
-}
-
 bool is_pending(const Domain& domain, std::uint32_t port) noexcept {
     return test(domain.shared_info->evtchn_pending[port / 64], port % 64);
 }
@@ -76,9 +75,20 @@ void clear_pending(Domain& domain, std::uint32_t port) noexcept {
 
 void raise_port(Domain& domain, std::uint32_t port) {
     const EventChannel* channel = domain.events.find(EventPort{port});
-    if (channel == nullptr) return;
-    Vcpu* vcpu = domain.vcpu(__atomic_load_n(&channel->vcpu, __ATOMIC_RELAXED));
+    Vcpu* vcpu = channel == nullptr ? nullptr : target_of(domain, *channel);
     if (vcpu != nullptr) signal(domain, port, *vcpu);
+}
+
+Status unmask(Domain& domain, std::uint32_t port) {
+    const EventChannel* channel = domain.events.find(EventPort{port});
+    if (channel == nullptr) return Errno::inval;
+    Vcpu* vcpu = target_of(domain, *channel);
+    const std::uint64_t bit = 1ull << (port % 64);
+    if (vcpu == nullptr) return {};
+    const std::uint64_t before =
+        __atomic_fetch_and(&domain.shared_info->evtchn_mask[port / 64], ~bit, __ATOMIC_SEQ_CST);
+    if ((before & bit) != 0 && is_pending(domain, port)) select(*vcpu, port / 64);
+    return {};
 }
 
 int vcpu_virq_index(std::uint32_t virq) noexcept {
@@ -100,14 +110,9 @@ void raise_global_virq(Domain& domain, std::uint32_t virq) {
 }
 
 void raise_host_virq(std::uint32_t virq) {
-    if (virq_handler[virq].raw() != 0) {
-        const DomainRef handler = find_domain(virq_handler[virq]);
-        if (handler && !handler->is_dying()) {
-            raise_global_virq(*handler, virq);
-            return;
-        }
-    }
-    if (Domain* control = control_domain(); control != nullptr) raise_global_virq(*control, virq);
+    const DomainRef handler = virq_handler[virq].raw() == 0 ? DomainRef{} : find_domain(virq_handler[virq]);
+    Domain* domain = handler && !handler->is_dying() ? handler.get() : control_domain();
+    if (domain != nullptr) raise_global_virq(*domain, virq);
 }
 
 Status set_virq_handler(DomainId domain, std::uint32_t virq) {

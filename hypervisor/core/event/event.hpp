@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Raising events: what the rest of the hypervisor calls.
+// Raising events, and what the operations on event channels need of it.
 #pragma once
 
-#include <core/types.hpp>
+#include <core/domain/domain.hpp>
 
 namespace cero::event {
 
@@ -18,6 +18,16 @@ bool raise_pirq(Domain& domain, Pirq pirq);
 Status set_virq_handler(DomainId domain, std::uint32_t virq);
 /// Marks the vCPU pending and wakes it; its vcpu_info says which ports.
 void mark_pending(Vcpu& vcpu);
+
+/// Makes a port pending, by the rules of the 2-level ABI, at the vCPU that it is bound to. The port
+/// was below the limit when it was bound.
+void raise_port(Domain& domain, std::uint32_t port);
+/// Clears the port's mask and raises it again if it was pending. inval: no such port.
+Status unmask(Domain& domain, std::uint32_t port);
+[[nodiscard]] bool is_pending(const Domain& domain, std::uint32_t port) noexcept;
+void clear_pending(Domain& domain, std::uint32_t port) noexcept;
+/// Index in Vcpu::virq_port, or -1 for a VIRQ that is one per domain.
+[[nodiscard]] int vcpu_virq_index(std::uint32_t virq) noexcept;
 
 /// Closes all ports; bounded work per call: restart when there is more to do.
 Status close_all(Domain& domain);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // event_channel_op: making, connecting, moving and closing event channels.
-#include <core/event/event_internal.hpp>
+#include <core/event/event.hpp>
 
 #include <core/domain/pirq.hpp>
 #include <core/frame/frame_table.hpp>
@@ -13,22 +13,21 @@ namespace {
 /// interdomain state, so `remote` pointers stay valid without the peer's lock.
 Spinlock<LockRank::binding> binding_lock;
 
+/// Holds the locks of two tables, which may be the same.
 class PairGuard {
 public:
-    PairGuard(Domain& a, Domain& b) noexcept : first_{a.slot <= b.slot ? a : b}, second_{a.slot <= b.slot ? b : a} {
-        first_.events.lock.lock();
-        if (&first_ != &second_) second_.events.lock.lock();
+    PairGuard(Domain& a, Domain& b) noexcept : first_{(a.slot <= b.slot ? a : b).events.lock} {
+        if (&a == &b) return;
+        second_ = &(a.slot <= b.slot ? b : a).events.lock;
+        second_->lock();
     }
     ~PairGuard() {
-        if (&first_ != &second_) second_.events.lock.unlock();
-        first_.events.lock.unlock();
+        if (second_ != nullptr) second_->unlock();
     }
-    PairGuard(const PairGuard&) = delete;
-    PairGuard& operator=(const PairGuard&) = delete;
 
 private:
-    Domain& first_;
-    Domain& second_;
+    LockGuard<Spinlock<LockRank::event>> first_;
+    Spinlock<LockRank::event>* second_{};
 };
 
 /// A free port with memory behind it. Table lock held. The channel stays closed until the caller
@@ -39,15 +38,11 @@ Result<std::uint32_t> free_port(Domain& domain) {
     for (std::uint32_t port = table.search_from; port < table.limit; ++port) {
         EventChannel*& page = table.pages[port / channels_per_page];
         if (page == nullptr) {
-            const MachineFrame frame = TRY(allocate_hypervisor_frame());
-            auto* channels = arch::frame_ptr<EventChannel>(frame);
+            auto* channels = arch::frame_ptr<EventChannel>(TRY(allocate_hypervisor_frame()));
             for (unsigned n = 0; n < channels_per_page; ++n) ::new (&channels[n]) EventChannel;
             page = channels;
         }
-        if (page[port % channels_per_page].state == ChannelState::closed) {
-            table.search_from = port;
-            return port;
-        }
+        if (page[port % channels_per_page].state == ChannelState::closed) return table.search_from = port;
     }
     return Errno::nospc;
 }
@@ -59,7 +54,6 @@ EventChannel& open(Domain& domain, std::uint32_t port, ChannelState state, std::
     clear_pending(domain, port);
     channel.vcpu = static_cast<std::uint16_t>(vcpu);
     channel.number = number;
-    channel.remote_id = 0;
     channel.state = state;
     ++table.in_use;
     table.search_from = port + 1;
@@ -67,28 +61,25 @@ EventChannel& open(Domain& domain, std::uint32_t port, ChannelState state, std::
 }
 
 void set_closed(Domain& domain, std::uint32_t port, EventChannel& channel) {
-    channel.state = ChannelState::closed;
-    channel.vcpu = 0;
-    channel.number = 0;
-    channel.remote_id = 0;
+    channel = EventChannel{};
     clear_pending(domain, port);
     --domain.events.in_use;
     if (port < domain.events.search_from) domain.events.search_from = port;
 }
 
 /// The domain that an operation is about: the caller, or any other one for the control domain.
-Result<Domain*> subject(Vcpu& current, cero_domid id, DomainRef& ref) {
-    if (id == CERO_DOMID_SELF || DomainId{id} == current.domain->id) return current.domain;
-    if (!current.domain->is_control) return Errno::perm;
-    ref = find_domain(DomainId{id});
-    if (!ref) return Errno::srch;
-    return ref.get();
+Result<DomainRef> subject(Vcpu& current, cero_domid id) {
+    const DomainId own = current.domain->id;
+    const bool is_own = id == CERO_DOMID_SELF || DomainId{id} == own;
+    if (!is_own && !current.domain->is_control) return Errno::perm;
+    DomainRef domain = find_domain(is_own ? own : DomainId{id});
+    if (!domain) return Errno::srch;
+    return domain;
 }
 
-Status alloc_unbound(Vcpu& current, GuestPtr<cero_evtchn_alloc_unbound> argument) {
-    cero_evtchn_alloc_unbound op = TRY(argument.read());
-    DomainRef ref;
-    Domain& domain = *TRY(subject(current, op.dom, ref));
+Status alloc_unbound(Vcpu& current, GuestPtr<cero_evtchn_alloc_unbound> argument, cero_evtchn_alloc_unbound& op) {
+    const DomainRef ref = TRY(subject(current, op.dom));
+    Domain& domain = *ref;
     const DomainId remote = op.remote_dom == CERO_DOMID_SELF ? current.domain->id : DomainId{op.remote_dom};
     LockGuard guard{domain.events.lock};
     op.port = TRY(free_port(domain));
@@ -97,8 +88,8 @@ Status alloc_unbound(Vcpu& current, GuestPtr<cero_evtchn_alloc_unbound> argument
     return {};
 }
 
-Status bind_interdomain(Vcpu& current, GuestPtr<cero_evtchn_bind_interdomain> argument) {
-    cero_evtchn_bind_interdomain op = TRY(argument.read());
+Status bind_interdomain(Vcpu& current, GuestPtr<cero_evtchn_bind_interdomain> argument,
+                        cero_evtchn_bind_interdomain& op) {
     Domain& local = *current.domain;
     const DomainRef remote_ref = find_domain(DomainId{op.remote_dom});
     if (!remote_ref) return Errno::srch;
@@ -122,15 +113,19 @@ Status bind_interdomain(Vcpu& current, GuestPtr<cero_evtchn_bind_interdomain> ar
     return {};
 }
 
-Status bind_virq(Vcpu& current, GuestPtr<cero_evtchn_bind_virq> argument) {
-    cero_evtchn_bind_virq op = TRY(argument.read());
+/// Where the port of a VIRQ is kept.
+std::uint16_t& virq_port(Domain& domain, std::uint32_t virq, Vcpu& vcpu) noexcept {
+    const int index = vcpu_virq_index(virq);
+    return index < 0 ? domain.global_virq_port[virq] : vcpu.virq_port[index];
+}
+
+Status bind_virq(Vcpu& current, GuestPtr<cero_evtchn_bind_virq> argument, cero_evtchn_bind_virq& op) {
     Domain& domain = *current.domain;
     if (op.virq >= CERO_NR_VIRQS) return Errno::inval;
-    const int index = vcpu_virq_index(op.virq);
-    if (index < 0 && op.vcpu != 0) return Errno::inval;
+    if (vcpu_virq_index(op.virq) < 0 && op.vcpu != 0) return Errno::inval;
     Vcpu* vcpu = domain.vcpu(op.vcpu);
     if (vcpu == nullptr) return Errno::noent;
-    std::uint16_t& bound = index < 0 ? domain.global_virq_port[op.virq] : vcpu->virq_port[index];
+    std::uint16_t& bound = virq_port(domain, op.virq, *vcpu);
     LockGuard guard{domain.events.lock};
     if (bound != 0) return Errno::exist;
     op.port = TRY(free_port(domain));
@@ -140,8 +135,7 @@ Status bind_virq(Vcpu& current, GuestPtr<cero_evtchn_bind_virq> argument) {
     return {};
 }
 
-Status bind_ipi(Vcpu& current, GuestPtr<cero_evtchn_bind_ipi> argument) {
-    cero_evtchn_bind_ipi op = TRY(argument.read());
+Status bind_ipi(Vcpu& current, GuestPtr<cero_evtchn_bind_ipi> argument, cero_evtchn_bind_ipi& op) {
     Domain& domain = *current.domain;
     if (domain.vcpu(op.vcpu) == nullptr) return Errno::noent;
     LockGuard guard{domain.events.lock};
@@ -151,8 +145,7 @@ Status bind_ipi(Vcpu& current, GuestPtr<cero_evtchn_bind_ipi> argument) {
     return {};
 }
 
-Status bind_pirq(Vcpu& current, GuestPtr<cero_evtchn_bind_pirq> argument) {
-    cero_evtchn_bind_pirq op = TRY(argument.read());
+Status bind_pirq(Vcpu& current, GuestPtr<cero_evtchn_bind_pirq> argument, cero_evtchn_bind_pirq& op) {
     Domain& domain = *current.domain;
     if (!domain.rights.pirqs.contains(op.pirq, op.pirq)) return Errno::perm;
     LockGuard guard{domain.events.lock};
@@ -164,14 +157,6 @@ Status bind_pirq(Vcpu& current, GuestPtr<cero_evtchn_bind_pirq> argument) {
     }
     open(domain, op.port, ChannelState::pirq, 0, op.pirq);
     return {};
-}
-
-/// Takes what the channel is bound to off it. Table lock held.
-void unbind_virq(Domain& domain, const EventChannel& channel) {
-    const int index = vcpu_virq_index(channel.number);
-    std::uint16_t& bound =
-        index < 0 ? domain.global_virq_port[channel.number] : domain.vcpus[channel.vcpu]->virq_port[index];
-    __atomic_store_n(&bound, std::uint16_t{0}, __ATOMIC_RELEASE);
 }
 
 /// Binding lock held.
@@ -187,34 +172,45 @@ void close_interdomain(Domain& domain, std::uint32_t port, EventChannel& channel
     set_closed(domain, port, channel);
 }
 
-Status close(Vcpu& current, GuestPtr<cero_evtchn_close> argument) {
-    const cero_evtchn_close op = TRY(argument.read());
-    const EventChannel* channel = current.domain->events.find(EventPort{op.port});
+/// inval: the port is not open.
+Status close_port(Domain& domain, std::uint32_t port) {
+    LockGuard binding{binding_lock};
+    EventChannel* channel = domain.events.find(EventPort{port});
+    if (channel != nullptr && channel->state == ChannelState::interdomain) {
+        close_interdomain(domain, port, *channel);
+        return {};
+    }
+    LockGuard guard{domain.events.lock};
     if (channel == nullptr || channel->state == ChannelState::closed) return Errno::inval;
-    close_port(*current.domain, op.port);
+    if (channel->state == ChannelState::virq)
+        __atomic_store_n(&virq_port(domain, channel->number, *domain.vcpus[channel->vcpu]), std::uint16_t{0},
+                         __ATOMIC_RELEASE);
+    else if (channel->state == ChannelState::pirq)
+        pirq::unbind(domain, Pirq{channel->number});
+    set_closed(domain, port, *channel);
     return {};
 }
 
-Status send(Vcpu& current, GuestPtr<cero_evtchn_send> argument) {
-    const cero_evtchn_send op = TRY(argument.read());
+Status close(Vcpu& current, GuestPtr<cero_evtchn_close>, const cero_evtchn_close& op) {
+    return close_port(*current.domain, op.port);
+}
+
+Status send(Vcpu& current, GuestPtr<cero_evtchn_send>, const cero_evtchn_send& op) {
     Domain& domain = *current.domain;
     LockGuard guard{domain.events.lock};
     const EventChannel* channel = domain.events.find(EventPort{op.port});
     if (channel == nullptr) return Errno::inval;
     switch (channel->state) {
     case ChannelState::interdomain: raise_port(*channel->remote, channel->number); return {};
-    case ChannelState::ipi:
-        if (Vcpu* vcpu = domain.vcpu(channel->vcpu); vcpu != nullptr) signal(domain, op.port, *vcpu);
-        return {};
+    case ChannelState::ipi: raise_port(domain, op.port); return {};
     case ChannelState::unbound: return {}; // the peer is not there yet: as if it had missed it
     default: return Errno::inval;
     }
 }
 
-Status status(Vcpu& current, GuestPtr<cero_evtchn_status> argument) {
-    cero_evtchn_status op = TRY(argument.read());
-    DomainRef ref;
-    Domain& domain = *TRY(subject(current, op.dom, ref));
+Status status(Vcpu& current, GuestPtr<cero_evtchn_status> argument, cero_evtchn_status& op) {
+    const DomainRef ref = TRY(subject(current, op.dom));
+    Domain& domain = *ref;
     if (op.port == 0 || op.port >= domain.events.limit) return Errno::inval;
     {
         LockGuard guard{domain.events.lock};
@@ -236,8 +232,7 @@ Status status(Vcpu& current, GuestPtr<cero_evtchn_status> argument) {
     return argument.write(op);
 }
 
-Status bind_vcpu(Vcpu& current, GuestPtr<cero_evtchn_bind_vcpu> argument) {
-    const cero_evtchn_bind_vcpu op = TRY(argument.read());
+Status bind_vcpu(Vcpu& current, GuestPtr<cero_evtchn_bind_vcpu>, const cero_evtchn_bind_vcpu& op) {
     Domain& domain = *current.domain;
     if (domain.vcpu(op.vcpu) == nullptr) return Errno::noent;
     LockGuard guard{domain.events.lock};
@@ -251,81 +246,31 @@ Status bind_vcpu(Vcpu& current, GuestPtr<cero_evtchn_bind_vcpu> argument) {
     return {};
 }
 
-Status unmask_op(Vcpu& current, GuestPtr<cero_evtchn_unmask> argument) {
-    const cero_evtchn_unmask op = TRY(argument.read());
-    Domain& domain = *current.domain;
-    const EventChannel* channel = domain.events.find(EventPort{op.port});
-    if (channel == nullptr) return Errno::inval;
-    Vcpu* vcpu = domain.vcpu(__atomic_load_n(&channel->vcpu, __ATOMIC_RELAXED));
-    if (vcpu != nullptr) unmask(domain, op.port, *vcpu);
-    return {};
+Status unmask_op(Vcpu& current, GuestPtr<cero_evtchn_unmask>, const cero_evtchn_unmask& op) {
+    return unmask(*current.domain, op.port);
 }
 
-Status reset(Vcpu& current, GuestPtr<cero_evtchn_reset> argument) {
-    const cero_evtchn_reset op = TRY(argument.read());
-    DomainRef ref;
-    Domain& domain = *TRY(subject(current, op.dom, ref));
-    return close_all(domain);
+Status reset(Vcpu& current, GuestPtr<cero_evtchn_reset>, const cero_evtchn_reset& op) {
+    return close_all(*TRY(subject(current, op.dom)));
 }
-
-} // namespace
-
-void close_port(Domain& domain, std::uint32_t port) {
-    LockGuard binding{binding_lock};
-    EventChannel* channel = domain.events.find(EventPort{port});
-    if (channel == nullptr) return;
-    if (channel->state == ChannelState::interdomain) {
-        close_interdomain(domain, port, *channel);
-        return;
-    }
-    LockGuard guard{domain.events.lock};
-    if (channel->state == ChannelState::closed) return;
-    if (channel->state == ChannelState::virq)
-        unbind_virq(domain, *channel);
-    else if (channel->state == ChannelState::pirq)
-        pirq::unbind(domain, Pirq{channel->number});
-    set_closed(domain, port, *channel);
-}
-
-Status close_all(Domain& domain) {
-    std::uint32_t& port = domain.events.close_from;
-    for (; port < domain.events.limit; ++port) {
-        if (domain.events.find(EventPort{port}) == nullptr) {
-            port |= channels_per_page - 1; // no memory: the whole page is closed
-            continue;
-        }
-        close_port(domain, port);
-        if (port % 64 == 63 && arch::preemption_point()) {
-            ++port;
-            return Errno::restart;
-        }
-    }
-    port = 1;
-    return {};
-}
-
-} // namespace cero::event
-
-namespace cero {
-
-namespace {
 
 /// Calls an operation with its argument, of the type that it takes.
-template <typename Argument>
-Status with(Status (*operation)(Vcpu&, GuestPtr<Argument>), Vcpu& current, std::uint64_t argument) {
-    return operation(current, GuestPtr<Argument>{argument});
+template <typename Argument, typename Op>
+Status with(Status (*operation)(Vcpu&, GuestPtr<Argument>, Op&), Vcpu& current, std::uint64_t address) {
+    const GuestPtr<Argument> argument{address};
+    Argument op = TRY(argument.read());
+    return operation(current, argument, op);
 }
 
 /// Everything but the two operations that guests use all the time.
 [[gnu::noinline]] Status set_up(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
-    using namespace event;
     switch (command) {
     case CERO_EVTCHNOP_bind_interdomain: return with(bind_interdomain, current, argument);
     case CERO_EVTCHNOP_bind_virq: return with(bind_virq, current, argument);
     case CERO_EVTCHNOP_bind_pirq: return with(bind_pirq, current, argument);
     case CERO_EVTCHNOP_bind_ipi: return with(bind_ipi, current, argument);
     case CERO_EVTCHNOP_bind_vcpu: return with(bind_vcpu, current, argument);
-    case CERO_EVTCHNOP_close: return with(event::close, current, argument);
+    case CERO_EVTCHNOP_close: return with(close, current, argument);
     case CERO_EVTCHNOP_status: return with(status, current, argument);
     case CERO_EVTCHNOP_alloc_unbound: return with(alloc_unbound, current, argument);
     case CERO_EVTCHNOP_reset: {
@@ -338,10 +283,27 @@ Status with(Status (*operation)(Vcpu&, GuestPtr<Argument>), Vcpu& current, std::
 
 } // namespace
 
-Status event_channel_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
-    if (command == CERO_EVTCHNOP_send) return event::send(current, GuestPtr<cero_evtchn_send>{argument});
-    if (command == CERO_EVTCHNOP_unmask) return event::unmask_op(current, GuestPtr<cero_evtchn_unmask>{argument});
-    return set_up(current, command, argument);
+Status close_all(Domain& domain) {
+    std::uint32_t& port = domain.events.close_from;
+    for (; port < domain.events.limit; ++port) {
+        if (domain.events.find(EventPort{port}) == nullptr) {
+            port |= channels_per_page - 1; // no memory: the whole page is closed
+            continue;
+        }
+        static_cast<void>(close_port(domain, port));
+        if (port % 64 == 63 && arch::preemption_point()) {
+            ++port;
+            return Errno::restart;
+        }
+    }
+    port = 1;
+    return {};
 }
 
-} // namespace cero
+} // namespace cero::event
+
+cero::Status cero::event_channel_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
+    if (command == CERO_EVTCHNOP_send) return event::with(event::send, current, argument);
+    if (command == CERO_EVTCHNOP_unmask) return event::with(event::unmask_op, current, argument);
+    return event::set_up(current, command, argument);
+}

@@ -3,7 +3,7 @@
 #include <core/hypercall/handlers.hpp>
 
 #include <arch/api/clock.hpp>
-#include <core/event/event_internal.hpp>
+#include <core/event/event.hpp>
 #include <core/sched/scheduler.hpp>
 
 namespace cero {

@@ -5,7 +5,7 @@
 #include <cero/abi/platform.h>
 #include <core/domain/domain.hpp>
 #include <core/domain/pirq.hpp>
-#include <core/event/event_internal.hpp>
+#include <core/event/event.hpp>
 #include <core/hypercall/handlers.hpp>
 #include <core/time/guest_time.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Event channels: each operation's rules, then random operations of three domains against a model.
 #include <core/domain/domain.hpp>
-#include <core/event/event_internal.hpp>
+#include <core/event/event.hpp>
 #include <core/frame/frame_allocator.hpp>
 #include <core/hypercall/handlers.hpp>
 #include <core/sched/scheduler.hpp>
