@@ -21,8 +21,7 @@ constexpr std::uint64_t clean_bit = 1ull << 48;
 constexpr std::uint64_t link_mask = (1ull << 24) - 1;
 constexpr std::uint64_t no_frame = link_mask;
 constexpr unsigned body_order = 15;
-constexpr std::uint64_t body_word =
-    FrameWord::owner_bits(slot_free) | (std::uint64_t{body_order} << order_shift);
+constexpr std::uint64_t body_word = FrameWord::owner_bits(slot_free) | (std::uint64_t{body_order} << order_shift);
 constexpr unsigned scrub_order = 4;              ///< pages zeroed in one go when idle
 constexpr std::uint64_t low_frames = 1ull << 20; ///< below 4 GiB: kept for devices
 constexpr unsigned zones = 2, kinds = 2;         ///< low, high; dirty, clean
@@ -35,24 +34,17 @@ struct Lists {
     constexpr Lists() noexcept : head{} {
         for (auto& zone : head)
             for (auto& kind : zone)
-                for (auto& first : kind)
-                    first = no_frame;
+                for (auto& first : kind) first = no_frame;
     }
 };
 constinit Lists lists;
 
-std::uint64_t word_at(std::uint64_t frame) noexcept {
-    return frame_word(MachineFrame{frame}).load(Order::relaxed);
-}
+std::uint64_t word_at(std::uint64_t frame) noexcept { return frame_word(MachineFrame{frame}).load(Order::relaxed); }
 void set_word(std::uint64_t frame, std::uint64_t word) noexcept {
     frame_word(MachineFrame{frame}).store(word, Order::relaxed);
 }
-constexpr std::uint64_t prev_of(std::uint64_t word) noexcept {
-    return word & link_mask;
-}
-constexpr std::uint64_t next_of(std::uint64_t word) noexcept {
-    return (word >> 24) & link_mask;
-}
+constexpr std::uint64_t prev_of(std::uint64_t word) noexcept { return word & link_mask; }
+constexpr std::uint64_t next_of(std::uint64_t word) noexcept { return (word >> 24) & link_mask; }
 constexpr std::uint64_t with_prev(std::uint64_t word, std::uint64_t prev) noexcept {
     return (word & ~link_mask) | prev;
 }
@@ -60,8 +52,7 @@ constexpr std::uint64_t with_next(std::uint64_t word, std::uint64_t next) noexce
     return (word & ~(link_mask << 24)) | (next << 24);
 }
 constexpr std::uint64_t head_word(unsigned order, bool clean) noexcept {
-    return FrameWord::owner_bits(slot_free) | (std::uint64_t{order} << order_shift) |
-           (clean ? clean_bit : 0);
+    return FrameWord::owner_bits(slot_free) | (std::uint64_t{order} << order_shift) | (clean ? clean_bit : 0);
 }
 std::uint64_t& list_of(std::uint64_t frame, unsigned order, bool clean) noexcept {
     return lists.head[frame >= low_frames][clean][order];
@@ -70,8 +61,7 @@ std::uint64_t& list_of(std::uint64_t frame, unsigned order, bool clean) noexcept
 void push(std::uint64_t frame, unsigned order, bool clean) noexcept {
     std::uint64_t& head = list_of(frame, order, clean);
     set_word(frame, with_next(with_prev(head_word(order, clean), no_frame), head));
-    if (head != no_frame)
-        set_word(head, with_prev(word_at(head), frame));
+    if (head != no_frame) set_word(head, with_prev(word_at(head), frame));
     head = frame;
 }
 
@@ -82,8 +72,7 @@ void unlink(std::uint64_t frame, unsigned order, bool clean) noexcept {
         list_of(frame, order, clean) = next;
     else
         set_word(prev, with_next(word_at(prev), next));
-    if (next != no_frame)
-        set_word(next, with_prev(word_at(next), prev));
+    if (next != no_frame) set_word(next, with_prev(word_at(next), prev));
     set_word(frame, body_word);
 }
 
@@ -97,8 +86,7 @@ bool is_free_block(std::uint64_t frame, unsigned order, bool clean) noexcept {
 void insert(std::uint64_t frame, unsigned order, bool clean) noexcept {
     while (order < max_order) {
         const std::uint64_t buddy = frame ^ (1ull << order);
-        if (!is_free_block(buddy, order, clean))
-            break;
+        if (!is_free_block(buddy, order, clean)) break;
         unlink(buddy, order, clean);
         set_word(frame, body_word);
         frame &= ~(1ull << order);
@@ -123,16 +111,13 @@ struct Found {
 };
 Found find(unsigned zone, bool clean, unsigned order, std::uint64_t limit) noexcept {
     for (unsigned have = order; have <= max_order; ++have)
-        for (std::uint64_t at = lists.head[zone][clean][have]; at != no_frame;
-             at = next_of(word_at(at)))
-            if (at + (1ull << order) <= limit)
-                return {at, have};
+        for (std::uint64_t at = lists.head[zone][clean][have]; at != no_frame; at = next_of(word_at(at)))
+            if (at + (1ull << order) <= limit) return {at, have};
     return {no_frame, body_order};
 }
 
 void clear_block(MachineFrame first, unsigned order) noexcept {
-    for (std::uint64_t n = 0; n < 1ull << order; ++n)
-        arch::clear_page(arch::direct_map(first + n));
+    for (std::uint64_t n = 0; n < 1ull << order; ++n) arch::clear_page(arch::direct_map(first + n));
 }
 
 } // namespace
@@ -143,12 +128,9 @@ void allocator_add(MachineFrame first, std::uint64_t count) noexcept {
     LockGuard guard{lists.lock};
     while (at < end) {
         unsigned order = at == 0 ? max_order : static_cast<unsigned>(__builtin_ctzll(at));
-        if (order > max_order)
-            order = max_order;
-        while (at + (1ull << order) > end)
-            --order;
-        for (std::uint64_t n = 1; n < 1ull << order; ++n)
-            set_word(at + n, body_word);
+        if (order > max_order) order = max_order;
+        while (at + (1ull << order) > end) --order;
+        for (std::uint64_t n = 1; n < 1ull << order; ++n) set_word(at + n, body_word);
         insert(at, order, false);
         lists.free += 1ull << order;
         lists.dirty += 1ull << order;
@@ -157,8 +139,7 @@ void allocator_add(MachineFrame first, std::uint64_t count) noexcept {
 }
 
 Result<FrameBlock> allocator_take(unsigned order, unsigned address_bits, bool zero) noexcept {
-    const std::uint64_t limit =
-        address_bits == 0 || address_bits >= 52 ? ~0ull : (1ull << address_bits) >> page_shift;
+    const std::uint64_t limit = address_bits == 0 || address_bits >= 52 ? ~0ull : (1ull << address_bits) >> page_shift;
     Found found{no_frame, body_order};
     bool clean = zero;
     {
@@ -168,23 +149,19 @@ Result<FrameBlock> allocator_take(unsigned order, unsigned address_bits, bool ze
             clean = (choice & 1) != 0 ? !zero : zero;
             found = find(choice < kinds ? 1 : 0, clean, order, limit);
         }
-        if (found.order == body_order)
-            return Errno::nomem;
+        if (found.order == body_order) return Errno::nomem;
         carve(found.frame, found.order, order, clean);
         lists.free -= 1ull << order;
-        if (!clean)
-            lists.dirty -= 1ull << order;
+        if (!clean) lists.dirty -= 1ull << order;
     }
     const MachineFrame first{found.frame};
-    if (zero && !clean)
-        clear_block(first, order);
+    if (zero && !clean) clear_block(first, order);
     return FrameBlock{first, clean || zero};
 }
 
 void allocator_give(MachineFrame first, unsigned order) noexcept {
     LockGuard guard{lists.lock};
-    for (std::uint64_t n = 1; n < 1ull << order; ++n)
-        set_word(first.raw() + n, body_word);
+    for (std::uint64_t n = 1; n < 1ull << order; ++n) set_word(first.raw() + n, body_word);
     insert(first.raw(), order, false);
     lists.free += 1ull << order;
     lists.dirty += 1ull << order;
@@ -196,10 +173,8 @@ bool allocator_scrub_some() noexcept {
     {
         LockGuard guard{lists.lock};
         Found found = find(1, false, 0, ~0ull);
-        if (found.order == body_order)
-            found = find(0, false, 0, ~0ull);
-        if (found.order == body_order)
-            return false;
+        if (found.order == body_order) found = find(0, false, 0, ~0ull);
+        if (found.order == body_order) return false;
         order = found.order < scrub_order ? found.order : scrub_order;
         carve(found.frame, found.order, order, false);
         first = MachineFrame{found.frame};

@@ -20,12 +20,10 @@ namespace {
 
 /// Bookkeeping of frames that now name the domain as owner. The first one keeps the domain alive.
 void note_owned(Domain& domain, std::uint64_t count) noexcept {
-    if (domain.memory.owned_pages.fetch_add(count, Order::acq_rel) == 0)
-        DomainRef::acquire(domain);
+    if (domain.memory.owned_pages.fetch_add(count, Order::acq_rel) == 0) DomainRef::acquire(domain);
 }
 void note_disowned(Domain& domain, std::uint64_t count) noexcept {
-    if (domain.memory.owned_pages.fetch_sub(count, Order::acq_rel) == count)
-        DomainRef::release(domain);
+    if (domain.memory.owned_pages.fetch_sub(count, Order::acq_rel) == count) DomainRef::release(domain);
 }
 
 /// Reserves `count` frames of the domain's limit.
@@ -39,15 +37,13 @@ bool charge(Domain& domain, std::uint64_t count) noexcept {
 }
 
 void fill_words(std::uint64_t first, std::uint64_t end, FrameWord word) noexcept {
-    for (std::uint64_t n = first; n < end; ++n)
-        frame_word(MachineFrame{n}).store(word.raw(), Order::relaxed);
+    for (std::uint64_t n = first; n < end; ++n) frame_word(MachineFrame{n}).store(word.raw(), Order::relaxed);
 }
 
 void hand_over(Domain& domain, MachineFrame first, std::uint64_t count) noexcept {
     note_owned(domain, count);
     const std::uint64_t word = FrameWord::owned_by(domain.slot).raw();
-    for (std::uint64_t n = 0; n < count; ++n)
-        frame_word(first + n).store(word, Order::release);
+    for (std::uint64_t n = 0; n < count; ++n) frame_word(first + n).store(word, Order::release);
 }
 
 } // namespace
@@ -70,46 +66,37 @@ Status get_writable_slow(MachineFrame frame, DomainSlot owner, std::uint64_t amo
     std::uint64_t seen = word.load(Order::relaxed);
     for (;;) {
         const FrameWord now{seen};
-        if (!now.is_owned_by(owner) || !now.may_be_referenced())
-            return Errno::inval;
-        if (now.is_full())
-            return Errno::nomem;
+        if (!now.is_owned_by(owner) || !now.may_be_referenced()) return Errno::inval;
+        if (now.is_full()) return Errno::nomem;
         FrameWord next = now.plus(amount);
         if (now.type() != FrameType::writable && now.type() != FrameType::shared) {
-            if (now.is(FrameWord::partial | FrameWord::locked) || now.type_refs() != 0)
-                return Errno::busy;
+            if (now.is(FrameWord::partial | FrameWord::locked) || now.type_refs() != 0) return Errno::busy;
             next = next.with_type(FrameType::writable).without(FrameWord::validated);
         }
-        if (word.compare_exchange(seen, next.raw(), Order::acquire))
-            return {};
+        if (word.compare_exchange(seen, next.raw(), Order::acquire)) return {};
     }
 }
 
 } // namespace detail
 
 void FreeBatch::flush() noexcept {
-    if (count_ == 0)
-        return;
+    if (count_ == 0) return;
     // A stale translation may be left in the TLBs of the owner; those of other domains are flushed
     // when their mapping goes.
-    if (const CpuMask cpus = owner_.dirty_mask(); !cpus.empty())
-        arch::tlb_flush(cpus);
-    for (unsigned n = 0; n < count_; ++n)
-        allocator_give(frames_[n], 0);
+    if (const CpuMask cpus = owner_.dirty_mask(); !cpus.empty()) arch::tlb_flush(cpus);
+    for (unsigned n = 0; n < count_; ++n) allocator_give(frames_[n], 0);
     const unsigned count = count_;
     count_ = 0;
     note_disowned(owner_, count);
 }
 
 Status frame_seize(MachineFrame frame, Domain& owner) noexcept {
-    if (!frame_exists(frame))
-        return Errno::inval;
+    if (!frame_exists(frame)) return Errno::inval;
     Atomic<std::uint64_t>& word = frame_word(frame);
     std::uint64_t seen = word.load(Order::relaxed);
     do {
         const FrameWord now{seen};
-        if (!now.is_owned_by(owner.slot) || !now.is(FrameWord::allocated))
-            return Errno::inval;
+        if (!now.is_owned_by(owner.slot) || !now.is(FrameWord::allocated)) return Errno::inval;
     } while (!word.compare_exchange(seen, seen & ~FrameWord::allocated, Order::acq_rel));
     return {};
 }
@@ -121,8 +108,7 @@ void frame_restore_seized(MachineFrame frame) noexcept {
 void frame_release_seized(MachineFrame frame, Domain& owner, FreeBatch& batch) noexcept {
     arch::m2p_set(frame, CERO_INVALID_M2P_ENTRY);
     owner.memory.total_pages.fetch_sub(1, Order::relaxed);
-    if (frame_drop(frame, FrameWord::one_ref))
-        batch.add(frame);
+    if (frame_drop(frame, FrameWord::one_ref)) batch.add(frame);
 }
 
 Status frame_release_allocation(MachineFrame frame, Domain& owner, FreeBatch& batch) noexcept {
@@ -147,9 +133,7 @@ Result<MachineFrame> share_frame_with(Domain& domain) noexcept {
     return block.first;
 }
 
-void unshare_frame(MachineFrame frame) noexcept {
-    frame_put_writable(frame);
-}
+void unshare_frame(MachineFrame frame) noexcept { frame_put_writable(frame); }
 
 Result<MachineFrame> allocate_hypervisor_frames(unsigned order) noexcept {
     const FrameBlock block = TRY(allocator_take(order, 0, true));
@@ -158,14 +142,11 @@ Result<MachineFrame> allocate_hypervisor_frames(unsigned order) noexcept {
     return block.first;
 }
 
-void free_hypervisor_frames(MachineFrame first, unsigned order) noexcept {
-    allocator_give(first, order);
-}
+void free_hypervisor_frames(MachineFrame first, unsigned order) noexcept { allocator_give(first, order); }
 
 Result<MachineFrame> allocate_frames(Domain& domain, unsigned order, AllocateFlags flags) noexcept {
     const std::uint64_t count = 1ull << order;
-    if (order > max_order || domain.is_dying() || !charge(domain, count))
-        return Errno::nomem;
+    if (order > max_order || domain.is_dying() || !charge(domain, count)) return Errno::nomem;
     auto block = allocator_take(order, flags.address_bits, flags.zero);
     if (!block) {
         domain.memory.total_pages.fetch_sub(count, Order::relaxed);
@@ -186,13 +167,11 @@ void frame_init() noexcept {
     // free.
     std::uint64_t done = 0;
     for (const arch::MemoryRange& range : arch::memory_map()) {
-        if (range.type != arch::MemoryType::ram)
-            continue;
+        if (range.type != arch::MemoryType::ram) continue;
         const std::uint64_t start = (range.base + page_size - 1) >> page_shift;
         const std::uint64_t first = start < arch::low_frames ? arch::low_frames : start;
         const std::uint64_t end = (range.base + range.size) >> page_shift;
-        if (first < done || end <= first || end > frame_limit)
-            continue;
+        if (first < done || end <= first || end > frame_limit) continue;
         fill_words(done, first, FrameWord{FrameWord::owner_bits(slot_io)});
         fill_words(first, end, FrameWord{FrameWord::owner_bits(slot_hypervisor)});
         done = end;

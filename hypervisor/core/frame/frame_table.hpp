@@ -24,9 +24,7 @@ extern std::uint64_t frame_limit;
 void frame_init() noexcept;
 
 /// True for RAM and for holes below the end of RAM.
-inline bool frame_exists(MachineFrame frame) noexcept {
-    return frame.raw() < frame_limit;
-}
+inline bool frame_exists(MachineFrame frame) noexcept { return frame.raw() < frame_limit; }
 /// The word of a frame; precondition: frame_exists(frame).
 inline Atomic<std::uint64_t>& frame_word(MachineFrame frame) noexcept {
 #ifdef CERO_HOST_TEST
@@ -37,8 +35,7 @@ inline Atomic<std::uint64_t>& frame_word(MachineFrame frame) noexcept {
 }
 /// One look at a frame; an unallocated frame of slot_io for one that does not exist.
 inline FrameWord frame_look(MachineFrame frame) noexcept {
-    return FrameWord{frame_exists(frame) ? frame_word(frame).load(Order::relaxed)
-                                         : FrameWord::owner_bits(slot_io)};
+    return FrameWord{frame_exists(frame) ? frame_word(frame).load(Order::relaxed) : FrameWord::owner_bits(slot_io)};
 }
 
 namespace detail {
@@ -80,16 +77,14 @@ inline void frame_put(MachineFrame frame) noexcept {
 
 /// Takes a reference and a writable type reference with one exchange (`times` of both). busy: in
 /// use as another type; inval, nomem: as frame_get().
-inline Status frame_get_writable(MachineFrame frame, DomainSlot owner,
-                                 unsigned times = 1) noexcept {
+inline Status frame_get_writable(MachineFrame frame, DomainSlot owner, unsigned times = 1) noexcept {
     const std::uint64_t amount = times * (FrameWord::one_ref + FrameWord::one_type_ref);
     if (!frame_exists(frame)) [[unlikely]]
         return Errno::inval;
     Atomic<std::uint64_t>& word = frame_word(frame);
     std::uint64_t seen = word.load(Order::relaxed);
     const std::uint64_t key = FrameWord::writable_key(owner);
-    while ((seen >> FrameWord::type_shift) == key && !FrameWord{seen}.is_full())
-        [[likely]] {
+    while ((seen >> FrameWord::type_shift) == key && !FrameWord{seen}.is_full()) [[likely]] {
             if (word.compare_exchange(seen, seen + amount, Order::acquire)) [[likely]]
                 return {};
         }
@@ -111,8 +106,7 @@ public:
     FreeBatch& operator=(const FreeBatch&) = delete;
     ~FreeBatch() { flush(); }
     void add(MachineFrame frame) noexcept {
-        if (count_ == capacity)
-            flush();
+        if (count_ == capacity) flush();
         frames_[count_++] = frame;
     }
     void flush() noexcept;
@@ -140,12 +134,8 @@ void unshare_frame(MachineFrame frame) noexcept;
 /// 2^order zeroed pages for the hypervisor's own use (no guest can map them).
 Result<MachineFrame> allocate_hypervisor_frames(unsigned order) noexcept;
 void free_hypervisor_frames(MachineFrame first, unsigned order) noexcept;
-inline Result<MachineFrame> allocate_hypervisor_frame() noexcept {
-    return allocate_hypervisor_frames(0);
-}
-inline void free_hypervisor_frame(MachineFrame frame) noexcept {
-    free_hypervisor_frames(frame, 0);
-}
+inline Result<MachineFrame> allocate_hypervisor_frame() noexcept { return allocate_hypervisor_frames(0); }
+inline void free_hypervisor_frame(MachineFrame frame) noexcept { free_hypervisor_frames(frame, 0); }
 
 struct AllocateFlags {
     std::uint8_t address_bits{0}; ///< 0 = anywhere
@@ -153,11 +143,8 @@ struct AllocateFlags {
 };
 /// Gives the domain 2^order frames, contiguous and aligned, each with its allocation reference.
 /// nomem: over the domain's limit, or no such block.
-Result<MachineFrame> allocate_frames(Domain& domain, unsigned order,
-                                     AllocateFlags flags = {}) noexcept;
-inline Result<MachineFrame> allocate_frame(Domain& domain) noexcept {
-    return allocate_frames(domain, 0);
-}
+Result<MachineFrame> allocate_frames(Domain& domain, unsigned order, AllocateFlags flags = {}) noexcept;
+inline Result<MachineFrame> allocate_frame(Domain& domain) noexcept { return allocate_frames(domain, 0); }
 /// Boot: frames outside the allocator (boot modules) become the domain's, as allocate_frames()
 /// would give them.
 void adopt_frames(Domain& domain, MachineFrame first, std::uint64_t count) noexcept;

@@ -24,9 +24,7 @@ enum class FrameType : std::uint8_t {
     writable = 7,
 };
 
-constexpr bool is_table(FrameType type) noexcept {
-    return type >= FrameType::l1 && type <= FrameType::l4;
-}
+constexpr bool is_table(FrameType type) noexcept { return type >= FrameType::l1 && type <= FrameType::l4; }
 constexpr FrameType one_below(FrameType level) noexcept {
     return static_cast<FrameType>(static_cast<std::uint8_t>(level) - 1);
 }
@@ -50,8 +48,7 @@ public:
     static constexpr unsigned owner_shift = 54;
     /// The top bit of each count: a frame that has one of them set takes no further references, so
     /// that concurrent additions can never carry into the neighbouring field.
-    static constexpr std::uint64_t full_mask =
-        (1ull << (type_refs_bits - 1)) | (1ull << (type_shift - 1));
+    static constexpr std::uint64_t full_mask = (1ull << (type_refs_bits - 1)) | (1ull << (type_shift - 1));
 
     constexpr FrameWord() noexcept = default;
     constexpr explicit FrameWord(std::uint64_t raw) noexcept : raw_{raw} {}
@@ -71,9 +68,7 @@ public:
     [[nodiscard]] constexpr DomainSlot owner() const noexcept {
         return DomainSlot{static_cast<std::uint16_t>(raw_ >> owner_shift)};
     }
-    [[nodiscard]] constexpr FrameType type() const noexcept {
-        return static_cast<FrameType>((raw_ >> type_shift) & 7);
-    }
+    [[nodiscard]] constexpr FrameType type() const noexcept { return static_cast<FrameType>((raw_ >> type_shift) & 7); }
     [[nodiscard]] constexpr std::uint32_t refs() const noexcept {
         return static_cast<std::uint32_t>((raw_ & refs_mask) >> type_refs_bits);
     }
@@ -82,12 +77,8 @@ public:
         return is(partial) ? 0 : static_cast<std::uint32_t>(raw_ & type_refs_mask);
     }
     /// Of a partial frame: entries [0, progress) hold references.
-    [[nodiscard]] constexpr unsigned progress() const noexcept {
-        return static_cast<unsigned>(raw_ & type_refs_mask);
-    }
-    [[nodiscard]] constexpr bool is(std::uint64_t flag) const noexcept {
-        return (raw_ & flag) != 0;
-    }
+    [[nodiscard]] constexpr unsigned progress() const noexcept { return static_cast<unsigned>(raw_ & type_refs_mask); }
+    [[nodiscard]] constexpr bool is(std::uint64_t flag) const noexcept { return (raw_ & flag) != 0; }
     [[nodiscard]] constexpr bool is_full() const noexcept { return (raw_ & full_mask) != 0; }
     [[nodiscard]] constexpr bool is_owned_by(DomainSlot slot) const noexcept {
         return (raw_ >> owner_shift) == slot.raw();
@@ -106,12 +97,8 @@ public:
     static constexpr std::uint64_t readable_key(DomainSlot owner) noexcept {
         return (owner_bits(owner) | allocated) >> allocated_shift;
     }
-    [[nodiscard]] constexpr FrameWord with(std::uint64_t bits) const noexcept {
-        return FrameWord{raw_ | bits};
-    }
-    [[nodiscard]] constexpr FrameWord without(std::uint64_t bits) const noexcept {
-        return FrameWord{raw_ & ~bits};
-    }
+    [[nodiscard]] constexpr FrameWord with(std::uint64_t bits) const noexcept { return FrameWord{raw_ | bits}; }
+    [[nodiscard]] constexpr FrameWord without(std::uint64_t bits) const noexcept { return FrameWord{raw_ & ~bits}; }
     [[nodiscard]] constexpr FrameWord with_type(FrameType type) const noexcept {
         return FrameWord{(raw_ & ~type_mask) | type_bits(type)};
     }
@@ -119,12 +106,8 @@ public:
         return FrameWord{(raw_ & ~type_refs_mask) | value};
     }
     /// Adds or removes references; the caller knows that no count leaves its field.
-    [[nodiscard]] constexpr FrameWord plus(std::uint64_t amount) const noexcept {
-        return FrameWord{raw_ + amount};
-    }
-    [[nodiscard]] constexpr FrameWord minus(std::uint64_t amount) const noexcept {
-        return FrameWord{raw_ - amount};
-    }
+    [[nodiscard]] constexpr FrameWord plus(std::uint64_t amount) const noexcept { return FrameWord{raw_ + amount}; }
+    [[nodiscard]] constexpr FrameWord minus(std::uint64_t amount) const noexcept { return FrameWord{raw_ - amount}; }
     constexpr bool operator==(const FrameWord&) const noexcept = default;
 
 private:

@@ -25,8 +25,7 @@ public:
         if (granter_ != nullptr) unpin(*granter_, ref_, access_);
     }
 
-    Code hold_granted(DomainCache& domains, Domain& self, DomainId granter, GrantRef ref,
-                      Access access) noexcept {
+    Code hold_granted(DomainCache& domains, Domain& self, DomainId granter, GrantRef ref, Access access) noexcept {
         Domain* owner = domains.find(granter);
         if (owner == nullptr) return CERO_GNTST_bad_domain;
         const Pinned pinned = pin(*owner, ref, self, access, 1);
@@ -38,13 +37,11 @@ public:
     Code hold_own(Domain& self, DomainId named, MachineFrame frame, Access access) noexcept {
         if (named != domid_self && named != self.id) return CERO_GNTST_permission_denied;
         if (!frame_look(frame).is(FrameWord::allocated)) return CERO_GNTST_bad_page;
-        const Status held = access == Access::write ? frame_get_writable(frame, self.slot)
-                                                    : frame_get(frame, self.slot);
+        const Status held =
+            access == Access::write ? frame_get_writable(frame, self.slot) : frame_get(frame, self.slot);
         return held ? keep(frame, access) : Code{CERO_GNTST_bad_page};
     }
-    [[nodiscard]] char* at(unsigned offset) const noexcept {
-        return arch::frame_ptr<char>(frame_) + offset;
-    }
+    [[nodiscard]] char* at(unsigned offset) const noexcept { return arch::frame_ptr<char>(frame_) + offset; }
 
 private:
     Code keep(MachineFrame frame, Access access) noexcept {
@@ -65,21 +62,17 @@ struct Domains {
 };
 
 Code copy_one(Domain& self, Domains& domains, const cero_gnttab_copy& op) noexcept {
-    if (op.source.offset + std::uint32_t{op.len} > page_size ||
-        op.dest.offset + std::uint32_t{op.len} > page_size)
+    if (op.source.offset + std::uint32_t{op.len} > page_size || op.dest.offset + std::uint32_t{op.len} > page_size)
         return CERO_GNTST_bad_copy_arg;
     Side source, dest;
     Code code = (op.flags & CERO_GNTCOPY_source_gref) != 0
-                    ? source.hold_granted(domains.source, self, DomainId{op.source.domid},
-                                          GrantRef{op.source.u.ref}, Access::read)
-                    : source.hold_own(self, DomainId{op.source.domid},
-                                      MachineFrame{op.source.u.gmfn}, Access::read);
+                    ? source.hold_granted(domains.source, self, DomainId{op.source.domid}, GrantRef{op.source.u.ref},
+                                          Access::read)
+                    : source.hold_own(self, DomainId{op.source.domid}, MachineFrame{op.source.u.gmfn}, Access::read);
     if (code != CERO_GNTST_okay) return code;
     code = (op.flags & CERO_GNTCOPY_dest_gref) != 0
-               ? dest.hold_granted(domains.dest, self, DomainId{op.dest.domid},
-                                   GrantRef{op.dest.u.ref}, Access::write)
-               : dest.hold_own(self, DomainId{op.dest.domid}, MachineFrame{op.dest.u.gmfn},
-                               Access::write);
+               ? dest.hold_granted(domains.dest, self, DomainId{op.dest.domid}, GrantRef{op.dest.u.ref}, Access::write)
+               : dest.hold_own(self, DomainId{op.dest.domid}, MachineFrame{op.dest.u.gmfn}, Access::write);
     if (code != CERO_GNTST_okay) return code;
     memmove(dest.at(op.dest.offset), source.at(op.source.offset), op.len);
     return CERO_GNTST_okay;
@@ -96,8 +89,7 @@ Status copy(Vcpu& current, std::uint64_t array, std::uint64_t count, std::uint64
         const Code code = copy_one(*current.domain, domains, op);
         TRY(first.at(done).field<std::int16_t>(status_offset).write(code));
         ++done;
-        if (done < count && done % preempt_every == 0 && arch::preemption_point())
-            return Errno::restart;
+        if (done < count && done % preempt_every == 0 && arch::preemption_point()) return Errno::restart;
     }
     return {};
 }

@@ -14,9 +14,8 @@ namespace cero::grant {
 namespace {
 
 constexpr unsigned chunk = 32; ///< requests between TLB flushes and preemption points
-constexpr std::uint16_t kept_flags = CERO_GNTMAP_device_map | CERO_GNTMAP_host_map |
-                                     CERO_GNTMAP_readonly | CERO_GNTMAP_application_map |
-                                     CERO_GNTMAP_contains_pte;
+constexpr std::uint16_t kept_flags = CERO_GNTMAP_device_map | CERO_GNTMAP_host_map | CERO_GNTMAP_readonly |
+                                     CERO_GNTMAP_application_map | CERO_GNTMAP_contains_pte;
 
 /// A level-1 entry that a request names, by virtual address or by the machine address of the entry.
 struct EntryPlace {
@@ -30,12 +29,10 @@ struct EntryPlace {
         return {mapped.table, mapped.index};
     }
     if ((host_address & 7) != 0) return {};
-    return {to_frame(PhysAddr{host_address}),
-            static_cast<unsigned>(host_address >> 3) & (entries_per_table - 1)};
+    return {to_frame(PhysAddr{host_address}), static_cast<unsigned>(host_address >> 3) & (entries_per_table - 1)};
 }
 
-[[gnu::always_inline]] inline bool hold_l1(LockedTable& table, Vcpu& current,
-                                           const EntryPlace& place) noexcept {
+[[gnu::always_inline]] inline bool hold_l1(LockedTable& table, Vcpu& current, const EntryPlace& place) noexcept {
     return place.table != invalid_frame && table.hold(place.table, current.domain->slot) &&
            table.level() == FrameType::l1;
 }
@@ -49,8 +46,7 @@ constexpr Pte entry_for(MachineFrame frame, std::uint32_t flags) noexcept {
 }
 
 /// Puts `entry`, whose references are taken, in place of what is there.
-Code install(PageContext& context, std::uint64_t host_address, bool contains_pte,
-             Pte entry) noexcept {
+Code install(PageContext& context, std::uint64_t host_address, bool contains_pte, Pte entry) noexcept {
     LockedTable table;
     const EntryPlace place = find_place(context.current, host_address, contains_pte);
     if (!hold_l1(table, context.current, place))
@@ -63,8 +59,7 @@ Code install(PageContext& context, std::uint64_t host_address, bool contains_pte
 Code map_one(PageContext& context, DomainCache& domains, cero_gnttab_map_grant_ref& op) noexcept {
     Domain& self = *context.current.domain;
     const auto flags = static_cast<std::uint16_t>(op.flags & kept_flags);
-    if ((flags & (CERO_GNTMAP_host_map | CERO_GNTMAP_device_map)) == 0)
-        return CERO_GNTST_bad_gntref;
+    if ((flags & (CERO_GNTMAP_host_map | CERO_GNTMAP_device_map)) == 0) return CERO_GNTST_bad_gntref;
     Domain* granter = domains.find(DomainId{op.dom});
     if (granter == nullptr) return CERO_GNTST_bad_domain;
     const std::uint32_t handle = take_handle(self);
@@ -76,8 +71,8 @@ Code map_one(PageContext& context, DomainCache& domains, cero_gnttab_map_grant_r
     const Pinned pinned = pin(*granter, GrantRef{op.ref}, self, access, host ? 2 : 1);
     Code code = pinned.code;
     if (code == CERO_GNTST_okay && host) {
-        code = install(context, op.host_addr, (flags & CERO_GNTMAP_contains_pte) != 0,
-                       entry_for(pinned.frame, op.flags));
+        code =
+            install(context, op.host_addr, (flags & CERO_GNTMAP_contains_pte) != 0, entry_for(pinned.frame, op.flags));
         if (code != CERO_GNTST_okay) {
             put_frame(pinned.frame, access);
             unpin(*granter, GrantRef{op.ref}, access);
@@ -89,19 +84,16 @@ Code map_one(PageContext& context, DomainCache& domains, cero_gnttab_map_grant_r
         return code;
     }
     set_mapping(self, handle,
-                Mapping{op.ref, static_cast<std::uint32_t>(pinned.frame.raw()), granter->slot.raw(),
-                        flags, 0});
+                Mapping{op.ref, static_cast<std::uint32_t>(pinned.frame.raw()), granter->slot.raw(), flags, 0});
     op.handle = handle;
     op.dev_bus_addr = to_phys(pinned.frame).raw();
     return CERO_GNTST_okay;
 }
 
 /// Takes the entry of a mapping out of the page tables, if it is still the one that was put there.
-Code remove_entry(PageContext& context, const Mapping& mapping, std::uint64_t host_address,
-                  Pte replacement) noexcept {
+Code remove_entry(PageContext& context, const Mapping& mapping, std::uint64_t host_address, Pte replacement) noexcept {
     LockedTable table;
-    const EntryPlace place =
-        find_place(context.current, host_address, (mapping.flags & CERO_GNTMAP_contains_pte) != 0);
+    const EntryPlace place = find_place(context.current, host_address, (mapping.flags & CERO_GNTMAP_contains_pte) != 0);
     if (!hold_l1(table, context.current, place)) return CERO_GNTST_general_error;
     Atomic<std::uint64_t>& slot = table.entry(place.index);
     const Pte now{slot.load(Order::relaxed)};
@@ -128,8 +120,7 @@ struct FinishedBatch {
         arch::tlb_flush(domain.dirty_mask());
         for (unsigned n = 0; n < count; ++n) {
             const Mapping& mapping = items[n].mapping;
-            unpin(*domain_in_slot(DomainSlot{mapping.granter}), GrantRef{mapping.ref},
-                  mapping.access());
+            unpin(*domain_in_slot(DomainSlot{mapping.granter}), GrantRef{mapping.ref}, mapping.access());
             put_frame(MachineFrame{mapping.frame}, mapping.access());
             give_handle(domain, items[n].handle);
         }
@@ -137,8 +128,7 @@ struct FinishedBatch {
     }
 };
 
-Code unmap_one(PageContext& context, const cero_gnttab_unmap_grant_ref& op,
-               FinishedBatch& finished) noexcept {
+Code unmap_one(PageContext& context, const cero_gnttab_unmap_grant_ref& op, FinishedBatch& finished) noexcept {
     Domain& self = *context.current.domain;
     Mapping mapping = claim_mapping(self, op.handle);
     if (mapping.flags == 0) return CERO_GNTST_bad_handle;
@@ -148,8 +138,7 @@ Code unmap_one(PageContext& context, const cero_gnttab_unmap_grant_ref& op,
         if (op.dev_bus_addr >> page_shift != mapping.frame) code = CERO_GNTST_bad_dev_addr;
         ended |= CERO_GNTMAP_device_map;
     }
-    if (code == CERO_GNTST_okay && op.host_addr != 0 &&
-        (mapping.flags & CERO_GNTMAP_host_map) != 0) {
+    if (code == CERO_GNTST_okay && op.host_addr != 0 && (mapping.flags & CERO_GNTMAP_host_map) != 0) {
         code = remove_entry(context, mapping, op.host_addr, Pte{});
         ended |= CERO_GNTMAP_host_map;
     }
@@ -162,14 +151,12 @@ Code unmap_one(PageContext& context, const cero_gnttab_unmap_grant_ref& op,
     return code;
 }
 
-Code replace_one(PageContext& context, const cero_gnttab_unmap_and_replace& op,
-                 FinishedBatch& finished) noexcept {
+Code replace_one(PageContext& context, const cero_gnttab_unmap_and_replace& op, FinishedBatch& finished) noexcept {
     Domain& self = *context.current.domain;
     Mapping mapping = claim_mapping(self, op.handle);
     if (mapping.flags == 0) return CERO_GNTST_bad_handle;
     Pte moved{};
-    Code code = (mapping.flags & CERO_GNTMAP_contains_pte) != 0 ? CERO_GNTST_general_error
-                                                                : CERO_GNTST_okay;
+    Code code = (mapping.flags & CERO_GNTMAP_contains_pte) != 0 ? CERO_GNTST_general_error : CERO_GNTST_okay;
     EntryPlace source;
     if (code == CERO_GNTST_okay && op.new_addr != 0) {
         LockedTable table;
@@ -196,8 +183,8 @@ Code replace_one(PageContext& context, const cero_gnttab_unmap_and_replace& op,
 /// Reads, executes and answers requests in order. `execute(op)` yields the status of one; what lies
 /// behind `answer_from` in the request is written back.
 template <typename Op, std::size_t answer_from, typename Execute, typename AfterChunk>
-Status for_each_request(std::uint64_t array, std::uint64_t count, std::uint64_t& done,
-                        Execute&& execute, AfterChunk&& after_chunk) noexcept {
+Status for_each_request(std::uint64_t array, std::uint64_t count, std::uint64_t& done, Execute&& execute,
+                        AfterChunk&& after_chunk) noexcept {
     const GuestPtr<Op> first{array};
     while (done < count) {
         const std::uint64_t end = count - done < chunk ? count : done + chunk;
@@ -208,8 +195,7 @@ Status for_each_request(std::uint64_t array, std::uint64_t count, std::uint64_t&
             readable = arch::copy_from_guest(&op, place, sizeof op);
             if (!readable) break;
             op.status = execute(op);
-            readable = arch::copy_to_guest(place + answer_from,
-                                           reinterpret_cast<const char*>(&op) + answer_from,
+            readable = arch::copy_to_guest(place + answer_from, reinterpret_cast<const char*>(&op) + answer_from,
                                            sizeof op - answer_from);
         }
         after_chunk();
@@ -234,22 +220,18 @@ Status map(Vcpu& current, std::uint64_t array, std::uint64_t count, std::uint64_
         [] {});
 }
 
-Status unmap(Vcpu& current, std::uint64_t array, std::uint64_t count,
-             std::uint64_t& done) noexcept {
+Status unmap(Vcpu& current, std::uint64_t array, std::uint64_t count, std::uint64_t& done) noexcept {
     PageContext context{current, *current.domain, current.domain->slot};
     FinishedBatch finished;
-    return for_each_request<cero_gnttab_unmap_grant_ref,
-                            offsetof(cero_gnttab_unmap_grant_ref, handle)>(
+    return for_each_request<cero_gnttab_unmap_grant_ref, offsetof(cero_gnttab_unmap_grant_ref, handle)>(
         array, count, done, [&](auto& op) { return unmap_one(context, op, finished); },
         [&] { finished.complete(*current.domain); });
 }
 
-Status unmap_and_replace(Vcpu& current, std::uint64_t array, std::uint64_t count,
-                         std::uint64_t& done) noexcept {
+Status unmap_and_replace(Vcpu& current, std::uint64_t array, std::uint64_t count, std::uint64_t& done) noexcept {
     PageContext context{current, *current.domain, current.domain->slot};
     FinishedBatch finished;
-    return for_each_request<cero_gnttab_unmap_and_replace,
-                            offsetof(cero_gnttab_unmap_and_replace, handle)>(
+    return for_each_request<cero_gnttab_unmap_and_replace, offsetof(cero_gnttab_unmap_and_replace, handle)>(
         array, count, done, [&](auto& op) { return replace_one(context, op, finished); },
         [&] { finished.complete(*current.domain); });
 }

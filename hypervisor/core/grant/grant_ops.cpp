@@ -27,8 +27,7 @@ Status setup_table(Vcpu& current, std::uint64_t argument) noexcept {
     cero_gnttab_setup_table op = TRY(pointer.read());
     const Subject subject = find_subject(*current.domain, DomainId{op.dom});
     op.status = subject.code;
-    if (op.status == CERO_GNTST_okay &&
-        !subject.domain->grants->grow(*subject.domain, op.nr_frames))
+    if (op.status == CERO_GNTST_okay && !subject.domain->grants->grow(*subject.domain, op.nr_frames))
         op.status = CERO_GNTST_general_error;
     if (op.status == CERO_GNTST_okay) {
         const GrantTable& table = *subject.domain->grants;
@@ -85,22 +84,17 @@ Status run_batch(Vcpu& current, const Batch& batch, std::uint64_t command, std::
 
 } // namespace
 
-Status grant_table_op(Vcpu& current, std::uint64_t command, std::uint64_t array,
-                      std::uint64_t count) noexcept {
+Status grant_table_op(Vcpu& current, std::uint64_t command, std::uint64_t array, std::uint64_t count) noexcept {
     count &= 0xffff'ffff;
     switch (static_cast<std::uint32_t>(command)) {
     case CERO_GNTTABOP_map_grant_ref:
-        return run_batch(current, {&grant::map, sizeof(cero_gnttab_map_grant_ref)}, command, array,
-                         count);
+        return run_batch(current, {&grant::map, sizeof(cero_gnttab_map_grant_ref)}, command, array, count);
     case CERO_GNTTABOP_unmap_grant_ref:
-        return run_batch(current, {&grant::unmap, sizeof(cero_gnttab_unmap_grant_ref)}, command,
-                         array, count);
+        return run_batch(current, {&grant::unmap, sizeof(cero_gnttab_unmap_grant_ref)}, command, array, count);
     case CERO_GNTTABOP_unmap_and_replace:
-        return run_batch(current,
-                         {&grant::unmap_and_replace, sizeof(cero_gnttab_unmap_and_replace)},
-                         command, array, count);
-    case CERO_GNTTABOP_copy:
-        return run_batch(current, {&grant::copy, sizeof(cero_gnttab_copy)}, command, array, count);
+        return run_batch(current, {&grant::unmap_and_replace, sizeof(cero_gnttab_unmap_and_replace)}, command, array,
+                         count);
+    case CERO_GNTTABOP_copy: return run_batch(current, {&grant::copy, sizeof(cero_gnttab_copy)}, command, array, count);
     default: break;
     }
     if (count != 1) return Errno::inval;

@@ -49,8 +49,7 @@ struct Pinned {
     Code code;
     MachineFrame frame;
 };
-Pinned pin(Domain& granter, GrantRef ref, Domain& grantee, Access access,
-           unsigned references) noexcept;
+Pinned pin(Domain& granter, GrantRef ref, Domain& grantee, Access access, unsigned references) noexcept;
 /// Ends one pin (not the references on the frame) and tells the granter when it was the last.
 void unpin(Domain& granter, GrantRef ref, Access access) noexcept;
 
@@ -70,8 +69,7 @@ void set_mapping(Domain& domain, std::uint32_t handle, const Mapping& mapping) n
 Mapping claim_mapping(Domain& domain, std::uint32_t handle) noexcept;
 
 /// Calls `visit(const Mapping&)` for each mapping in use. Table lock held, or the domain is quiet.
-template <typename Visit>
-void for_each_mapping(const GrantTable& table, Visit&& visit) {
+template <typename Visit> void for_each_mapping(const GrantTable& table, Visit&& visit) {
     for (std::uint32_t page = 0; page < table.maptrack_pages; ++page) {
         const auto* records = arch::frame_ptr<Mapping>(MachineFrame{table.maptrack[page]});
         for (std::uint32_t n = 0; n < mappings_per_page; ++n)
@@ -81,8 +79,7 @@ void for_each_mapping(const GrantTable& table, Visit&& visit) {
 
 Status map(Vcpu& current, std::uint64_t array, std::uint64_t count, std::uint64_t& done) noexcept;
 Status unmap(Vcpu& current, std::uint64_t array, std::uint64_t count, std::uint64_t& done) noexcept;
-Status unmap_and_replace(Vcpu& current, std::uint64_t array, std::uint64_t count,
-                         std::uint64_t& done) noexcept;
+Status unmap_and_replace(Vcpu& current, std::uint64_t array, std::uint64_t count, std::uint64_t& done) noexcept;
 Status copy(Vcpu& current, std::uint64_t array, std::uint64_t count, std::uint64_t& done) noexcept;
 
 /// Keeps the domain of the last request of a batch: mostly the next one names it too.

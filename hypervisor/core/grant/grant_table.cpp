@@ -48,12 +48,10 @@ bool announce(Entry& entry, DomainId grantee, Access access) noexcept {
     const std::uint32_t use = CERO_GTF_reading | (access == Access::write ? CERO_GTF_writing : 0u);
     // The guest may be changing the entry all the time; it gets a few chances, not forever.
     for (int attempt = 0; attempt < 4; ++attempt) {
-        if ((head & CERO_GTF_type_mask) != CERO_GTF_permit_access ||
-            (head & CERO_GTF_sub_page) != 0 || head >> 16 != grantee.raw() ||
-            (access == Access::write && (head & CERO_GTF_readonly) != 0))
+        if ((head & CERO_GTF_type_mask) != CERO_GTF_permit_access || (head & CERO_GTF_sub_page) != 0 ||
+            head >> 16 != grantee.raw() || (access == Access::write && (head & CERO_GTF_readonly) != 0))
             return false;
-        if ((head & use) == use || entry.head.compare_exchange(head, head | use, Order::acq_rel))
-            return true;
+        if ((head & use) == use || entry.head.compare_exchange(head, head | use, Order::acq_rel)) return true;
     }
     return false;
 }
@@ -64,8 +62,7 @@ void withdraw(Entry& entry, const Active& active) noexcept {
         entry.head.fetch_and(~std::uint32_t{CERO_GTF_reading}, Order::release);
 }
 
-Status take_references(MachineFrame frame, DomainSlot owner, Access access,
-                       unsigned count) noexcept {
+Status take_references(MachineFrame frame, DomainSlot owner, Access access, unsigned count) noexcept {
     if (!frame_look(frame).is(FrameWord::allocated)) return Errno::inval;
     if (access == Access::write) return frame_get_writable(frame, owner, count);
     for (unsigned n = 0; n < count; ++n) {
@@ -99,8 +96,7 @@ void free_pages(GrantTable& table) noexcept {
         unshare_frame(MachineFrame{table.shared[page]});
         free_hypervisor_frame(MachineFrame{table.active[page]});
     }
-    while (table.maptrack_pages > 0)
-        free_hypervisor_frame(MachineFrame{table.maptrack[--table.maptrack_pages]});
+    while (table.maptrack_pages > 0) free_hypervisor_frame(MachineFrame{table.maptrack[--table.maptrack_pages]});
     table.free_handle = no_handle;
 }
 
@@ -108,16 +104,15 @@ void free_pages(GrantTable& table) noexcept {
 
 namespace grant {
 
-Pinned pin(Domain& granter, GrantRef ref, Domain& grantee, Access access,
-           unsigned references) noexcept {
+Pinned pin(Domain& granter, GrantRef ref, Domain& grantee, Access access, unsigned references) noexcept {
     GrantTable& table = *granter.grants;
     LockGuard guard{table.lock};
     if (!has_entry(table, ref)) return {CERO_GNTST_bad_gntref, {}};
     Entry& entry = entry_at(table, ref);
     Active& active = active_at(table, ref);
     const bool in_use = (active.readers | active.writers) != 0;
-    if ((in_use && active.grantee != grantee.slot.raw()) || active.readers == max_pins ||
-        active.writers == max_pins || !announce(entry, grantee.id, access))
+    if ((in_use && active.grantee != grantee.slot.raw()) || active.readers == max_pins || active.writers == max_pins ||
+        !announce(entry, grantee.id, access))
         return {CERO_GNTST_general_error, {}};
     const MachineFrame frame{in_use ? active.frame : entry.frame.load(Order::acquire)};
     if (!take_references(frame, granter.slot, access, references)) {
@@ -170,8 +165,7 @@ void set_mapping(Domain& domain, std::uint32_t handle, const Mapping& mapping) n
 
 Mapping claim_mapping(Domain& domain, std::uint32_t handle) noexcept {
     const GrantTable& table = *domain.grants;
-    if (handle >= __atomic_load_n(&table.maptrack_pages, __ATOMIC_ACQUIRE) * mappings_per_page)
-        return {};
+    if (handle >= __atomic_load_n(&table.maptrack_pages, __ATOMIC_ACQUIRE) * mappings_per_page) return {};
     Mapping& record = mapping_at(table, handle);
     const std::uint16_t flags = __atomic_exchange_n(&record.flags, 0, __ATOMIC_ACQUIRE);
     if (flags == 0) return {};
@@ -205,8 +199,7 @@ Status GrantTable::grow(Domain& owner, unsigned count) noexcept {
     return {};
 }
 
-Status GrantTable::seed(Domain& owner, GrantRef ref, DomainId grantee,
-                        MachineFrame frame) noexcept {
+Status GrantTable::seed(Domain& owner, GrantRef ref, DomainId grantee, MachineFrame frame) noexcept {
     if (ref.raw() >= CERO_GNTTAB_NR_RESERVED_ENTRIES) return Errno::inval;
     TRY(grow(owner, 1));
     LockGuard guard{lock};
@@ -224,8 +217,7 @@ Status GrantTable::release_mappings(Domain& owner) noexcept {
         const Mapping mapping = claim_mapping(owner, handle);
         if (mapping.flags == 0) continue;
         ++released;
-        unpin(*domain_in_slot(DomainSlot{mapping.granter}), GrantRef{mapping.ref},
-              mapping.access());
+        unpin(*domain_in_slot(DomainSlot{mapping.granter}), GrantRef{mapping.ref}, mapping.access());
         put_frame(MachineFrame{mapping.frame}, mapping.access());
         give_handle(owner, handle);
     }

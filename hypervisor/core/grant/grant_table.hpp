@@ -35,15 +35,14 @@ public:
     Spinlock<LockRank::grant> lock;
     std::uint32_t frames{}; ///< pages of entries; 0 again once the owner is dead
     std::uint32_t maptrack_pages{};
-    std::uint32_t free_handle{~0u};     ///< head of the list of free mapping records
-    std::uint32_t live_mappings{};      ///< records in use
-    std::uint32_t shared[max_frames]{}; ///< machine frames of the entries that the guest writes
-    std::uint32_t active[max_frames]{}; ///< machine frames of the hypervisor's state of each entry
+    std::uint32_t free_handle{~0u};               ///< head of the list of free mapping records
+    std::uint32_t live_mappings{};                ///< records in use
+    std::uint32_t shared[max_frames]{};           ///< machine frames of the entries that the guest writes
+    std::uint32_t active[max_frames]{};           ///< machine frames of the hypervisor's state of each entry
     std::uint32_t maptrack[max_maptrack_pages]{}; ///< machine frames of the mapping records
 };
 
 /// Hypercall grant_table_op; arguments as in <cero/abi/grant.h>.
-Status grant_table_op(Vcpu& current, std::uint64_t command, std::uint64_t array,
-                      std::uint64_t count) noexcept;
+Status grant_table_op(Vcpu& current, std::uint64_t command, std::uint64_t array, std::uint64_t count) noexcept;
 
 } // namespace cero

@@ -7,7 +7,6 @@
 namespace cero {
 
 /// Returns what the command counts (extents done, pages). Arguments as in <cero/abi/memory.h>.
-Result<std::int64_t> memory_op(Vcpu& current, std::uint64_t command,
-                               std::uint64_t argument) noexcept;
+Result<std::int64_t> memory_op(Vcpu& current, std::uint64_t command, std::uint64_t argument) noexcept;
 
 } // namespace cero

@@ -25,23 +25,18 @@ public:
     explicit Audit(Count* counts) noexcept : counts_{counts} {}
 
     std::uint64_t run() noexcept {
-        for (std::uint64_t n = 0; n < frame_limit; ++n)
-            count_frame(MachineFrame{n});
+        for (std::uint64_t n = 0; n < frame_limit; ++n) count_frame(MachineFrame{n});
         for (unsigned n = first_domain_slot; n <= last_domain_slot; ++n)
-            if (Domain* domain = domain_in_slot(DomainSlot{static_cast<std::uint16_t>(n)}))
-                count_domain(*domain);
-        for (std::uint64_t n = 0; n < frame_limit; ++n)
-            compare(MachineFrame{n});
+            if (Domain* domain = domain_in_slot(DomainSlot{static_cast<std::uint16_t>(n)})) count_domain(*domain);
+        for (std::uint64_t n = 0; n < frame_limit; ++n) compare(MachineFrame{n});
         for (unsigned n = first_domain_slot; n <= last_domain_slot; ++n)
-            if (Domain* domain = domain_in_slot(DomainSlot{static_cast<std::uint16_t>(n)}))
-                compare_account(*domain);
+            if (Domain* domain = domain_in_slot(DomainSlot{static_cast<std::uint16_t>(n)})) compare_account(*domain);
         return wrong_;
     }
 
 private:
     void add(MachineFrame frame, std::uint32_t refs, std::uint32_t type_refs) noexcept {
-        if (!frame_exists(frame))
-            return;
+        if (!frame_exists(frame)) return;
         counts_[frame.raw()].refs += refs;
         counts_[frame.raw()].type_refs += type_refs;
     }
@@ -52,14 +47,10 @@ private:
     /// What the frame's own state holds: its allocation, pin, partial state, entries.
     void count_frame(MachineFrame frame) noexcept {
         const FrameWord word = frame_look(frame);
-        if (!is_domain_slot(word.owner()))
-            return;
-        add(frame,
-            (word.is(FrameWord::allocated) ? 1u : 0u) + (word.is(FrameWord::partial) ? 1u : 0u), 0);
-        if (word.is(FrameWord::pinned))
-            add(frame, 1, 1);
-        if (!is_table(word.type()))
-            return;
+        if (!is_domain_slot(word.owner())) return;
+        add(frame, (word.is(FrameWord::allocated) ? 1u : 0u) + (word.is(FrameWord::partial) ? 1u : 0u), 0);
+        if (word.is(FrameWord::pinned)) add(frame, 1, 1);
+        if (!is_table(word.type())) return;
         const unsigned end = word.is(FrameWord::partial)     ? word.progress()
                              : word.is(FrameWord::validated) ? entries_per_table
                                                              : 0;
@@ -67,62 +58,49 @@ private:
             count_entry(Pte{table_entries(frame)[n].load(Order::relaxed)}, word.type(), n);
     }
     void count_entry(Pte entry, FrameType level, unsigned index) noexcept {
-        if (!entry.is_present() || (level == FrameType::l4 && is_hypervisor_slot(index)))
-            return;
+        if (!entry.is_present() || (level == FrameType::l4 && is_hypervisor_slot(index))) return;
         const bool typed = level != FrameType::l1 || entry.is_writable();
-        if (is_domain_slot(frame_look(entry.frame()).owner()))
-            add(entry.frame(), 1, typed ? 1 : 0);
+        if (is_domain_slot(frame_look(entry.frame()).owner())) add(entry.frame(), 1, typed ? 1 : 0);
     }
 
     /// What a domain holds outside its page tables.
     void count_domain(Domain& domain) noexcept {
-        if (domain.shared_info_frame != invalid_frame)
-            add(domain.shared_info_frame, 1, 1);
+        if (domain.shared_info_frame != invalid_frame) add(domain.shared_info_frame, 1, 1);
         if (domain.grants != nullptr) {
-            for (std::uint32_t n = 0; n < domain.grants->frames; ++n)
-                add(MachineFrame{domain.grants->shared[n]}, 1, 1);
+            for (std::uint32_t n = 0; n < domain.grants->frames; ++n) add(MachineFrame{domain.grants->shared[n]}, 1, 1);
             grant::for_each_mapping(*domain.grants, [&](const grant::Mapping& mapping) {
-                add(MachineFrame{mapping.frame}, 1,
-                    mapping.access() == grant::Access::write ? 1 : 0);
+                add(MachineFrame{mapping.frame}, 1, mapping.access() == grant::Access::write ? 1 : 0);
             });
         }
         domain.for_each_vcpu([&](Vcpu& vcpu) { count_vcpu(vcpu); });
     }
     void count_vcpu(const Vcpu& vcpu) noexcept {
         for (const MachineFrame held : {vcpu.kernel_root, vcpu.user_root, vcpu.info_frame})
-            if (held != invalid_frame)
-                add(held, 1, 1);
-        for (std::uint32_t n = 0; n < (vcpu.arch.gdt_entries + 511) / 512; ++n)
-            add(vcpu.arch.gdt_frames[n], 1, 1);
+            if (held != invalid_frame) add(held, 1, 1);
+        for (std::uint32_t n = 0; n < (vcpu.arch.gdt_entries + 511) / 512; ++n) add(vcpu.arch.gdt_frames[n], 1, 1);
         for (std::uint32_t mapped = vcpu.arch.ldt_mapped; mapped != 0; mapped &= mapped - 1)
             add(vcpu.arch.ldt_frames[__builtin_ctz(mapped)], 1, 1);
     }
 
     void compare(MachineFrame frame) noexcept {
         const FrameWord word = frame_look(frame);
-        if (!is_domain_slot(word.owner()))
-            return;
+        if (!is_domain_slot(word.owner())) return;
         ++owned_[word.owner().raw()];
         const Count& expected = counts_[frame.raw()];
-        const bool wrong = expected.refs != word.refs() || expected.type_refs != word.type_refs() ||
-                           word.is(FrameWord::locked);
-        if (!wrong)
-            return;
+        const bool wrong =
+            expected.refs != word.refs() || expected.type_refs != word.type_refs() || word.is(FrameWord::locked);
+        if (!wrong) return;
         if (++wrong_ <= max_logged)
-            arch::log(arch::Level::error,
-                      "audit: frame %llx: word %llx: %u refs (%u expected), %u of type (%u)",
-                      static_cast<unsigned long long>(frame.raw()),
-                      static_cast<unsigned long long>(word.raw()), word.refs(), expected.refs,
-                      word.type_refs(), expected.type_refs);
+            arch::log(arch::Level::error, "audit: frame %llx: word %llx: %u refs (%u expected), %u of type (%u)",
+                      static_cast<unsigned long long>(frame.raw()), static_cast<unsigned long long>(word.raw()),
+                      word.refs(), expected.refs, word.type_refs(), expected.type_refs);
     }
     void compare_account(Domain& domain) noexcept {
         const std::uint64_t recorded = domain.memory.owned_pages.load(Order::relaxed);
-        if (recorded == owned_[domain.slot.raw()])
-            return;
+        if (recorded == owned_[domain.slot.raw()]) return;
         ++wrong_;
-        arch::log(arch::Level::error, "audit: domain %u: owns %u frames, account says %llu",
-                  domain.id.raw(), owned_[domain.slot.raw()],
-                  static_cast<unsigned long long>(recorded));
+        arch::log(arch::Level::error, "audit: domain %u: owns %u frames, account says %llu", domain.id.raw(),
+                  owned_[domain.slot.raw()], static_cast<unsigned long long>(recorded));
     }
 
     Count* counts_;
@@ -131,8 +109,7 @@ private:
 
 public:
     static void reset() noexcept {
-        for (auto& count : owned_)
-            count = 0;
+        for (auto& count : owned_) count = 0;
     }
 };
 
@@ -140,8 +117,7 @@ public:
 bool any_locked() noexcept {
     for (std::uint64_t n = 0; n < frame_limit; ++n) {
         const FrameWord word = frame_look(MachineFrame{n});
-        if (!word.is_owned_by(slot_free) && word.is(FrameWord::locked))
-            return true;
+        if (!word.is_owned_by(slot_free) && word.is(FrameWord::locked)) return true;
     }
     return false;
 }
@@ -156,16 +132,14 @@ struct Meeting {
     static void attend(void* argument) {
         auto& meeting = *static_cast<Meeting*>(argument);
         if (meeting.arrived.fetch_add(1, Order::acq_rel) + 1 < meeting.expected) {
-            while (!meeting.over.load(Order::acquire))
-                arch::relax();
+            while (!meeting.over.load(Order::acquire)) arch::relax();
             return;
         }
         meeting.hold();
         meeting.over.store(true, Order::release);
     }
     void hold() noexcept {
-        if (!any_locked())
-            wrong = frame_audit();
+        if (!any_locked()) wrong = frame_audit();
     }
 };
 
@@ -182,18 +156,15 @@ std::optional<std::uint64_t> frame_audit_stopped() noexcept {
             meeting.hold();
         else
             arch::call_on(others, &Meeting::attend, &meeting);
-        if (meeting.wrong)
-            return meeting.wrong;
+        if (meeting.wrong) return meeting.wrong;
     }
     return {};
 }
 
 std::uint64_t frame_audit() noexcept {
     unsigned order = 0;
-    while ((page_size << order) < frame_limit * sizeof(Count))
-        ++order;
-    auto block =
-        order > max_order ? Result<FrameBlock>{Errno::nomem} : allocator_take(order, 0, true);
+    while ((page_size << order) < frame_limit * sizeof(Count)) ++order;
+    auto block = order > max_order ? Result<FrameBlock>{Errno::nomem} : allocator_take(order, 0, true);
     if (!block) {
         arch::log(arch::Level::warning, "audit: no memory for the counts");
         return 0;

@@ -11,10 +11,9 @@ namespace cero {
 /// hypercall_continue() when they stopped at a preemption point.
 Status mmu_update(Vcpu& current, std::uint64_t updates, std::uint64_t count, std::uint64_t done,
                   std::uint64_t domain) noexcept;
-Status update_va_mapping(Vcpu& current, std::uint64_t address, std::uint64_t value,
-                         std::uint64_t flags) noexcept;
-Status update_va_mapping_otherdomain(Vcpu& current, std::uint64_t address, std::uint64_t value,
-                                     std::uint64_t flags, std::uint64_t domain) noexcept;
+Status update_va_mapping(Vcpu& current, std::uint64_t address, std::uint64_t value, std::uint64_t flags) noexcept;
+Status update_va_mapping_otherdomain(Vcpu& current, std::uint64_t address, std::uint64_t value, std::uint64_t flags,
+                                     std::uint64_t domain) noexcept;
 Status mmuext_op(Vcpu& current, std::uint64_t operations, std::uint64_t count, std::uint64_t done,
                  std::uint64_t domain) noexcept;
 

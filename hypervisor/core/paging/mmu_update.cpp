@@ -22,10 +22,8 @@ constexpr unsigned index_of(std::uint64_t machine_address) noexcept {
 }
 
 /// A store to a page that is no page table: plain memory of the domain.
-Status store_plain(Domain& owner, MachineFrame frame, unsigned index,
-                   std::uint64_t value) noexcept {
-    if (frame_look(frame).type() == FrameType::shared)
-        return Errno::inval;
+Status store_plain(Domain& owner, MachineFrame frame, unsigned index, std::uint64_t value) noexcept {
+    if (frame_look(frame).type() == FrameType::shared) return Errno::inval;
     TRY(frame_get_writable(frame, owner.slot));
     table_entries(frame)[index].store(value, Order::relaxed);
     frame_put_writable(frame);
@@ -34,8 +32,7 @@ Status store_plain(Domain& owner, MachineFrame frame, unsigned index,
 
 Status update_m2p(DomainSlot owner, MachineFrame frame, std::uint64_t value) noexcept {
     const FrameWord word = frame_look(frame);
-    if (!word.is_owned_by(owner) || !word.is(FrameWord::allocated))
-        return Errno::inval;
+    if (!word.is_owned_by(owner) || !word.is(FrameWord::allocated)) return Errno::inval;
     arch::m2p_set(frame, value);
     return {};
 }
@@ -44,10 +41,8 @@ Status apply(PageContext& context, LockedTable& table, const cero_mmu_update& re
     const unsigned command = request.ptr & 3;
     const std::uint64_t address = request.ptr & ~3ull;
     const MachineFrame frame = to_frame(PhysAddr{address});
-    if (command == CERO_MMU_MACHPHYS_UPDATE)
-        return update_m2p(context.frames, frame, request.val);
-    if ((address & 7) != 0)
-        return Errno::inval;
+    if (command == CERO_MMU_MACHPHYS_UPDATE) return update_m2p(context.frames, frame, request.val);
+    if ((address & 7) != 0) return Errno::inval;
     const unsigned index = index_of(address);
     if (const Status held = table.hold(frame, context.tables.slot); !held)
         return store_plain(context.tables, frame, index, request.val);
@@ -57,8 +52,7 @@ Status apply(PageContext& context, LockedTable& table, const cero_mmu_update& re
 }
 
 /// Executes requests until one fails, all are done, or it is time to stop; counts those done.
-Status apply_all(PageContext& context, std::uint64_t updates, std::uint64_t count,
-                 std::uint64_t& done) noexcept {
+Status apply_all(PageContext& context, std::uint64_t updates, std::uint64_t count, std::uint64_t& done) noexcept {
     LockedTable table;
     cero_mmu_update requests[chunk];
     while (done < count) {
@@ -66,18 +60,15 @@ Status apply_all(PageContext& context, std::uint64_t updates, std::uint64_t coun
         const GuestPtr<cero_mmu_update> source{updates + done * sizeof(cero_mmu_update)};
         if (!GuestSpan{source, have}.read_many(0, requests, have)) {
             have = 1; // perhaps only a later one lies on a page that is not there
-            if (!GuestSpan{source, have}.read_many(0, requests, have))
-                return Errno::fault;
+            if (!GuestSpan{source, have}.read_many(0, requests, have)) return Errno::fault;
         }
         for (std::uint64_t n = 0; n < have; ++n) {
             TRY(apply(context, table, requests[n]));
             ++done;
-            if (context.current.unfinished_table != invalid_frame)
-                return Errno::restart;
+            if (context.current.unfinished_table != invalid_frame) return Errno::restart;
         }
         table.release();
-        if (done < count && arch::preemption_point())
-            return Errno::restart;
+        if (done < count && arch::preemption_point()) return Errno::restart;
     }
     return {};
 }
@@ -96,10 +87,8 @@ FoundEntry find_l1(Vcpu& vcpu, GuestVirt address) noexcept {
 Status flush_requested(PageContext& context, GuestVirt address, std::uint64_t flags) noexcept {
     const std::uint64_t kind = flags & CERO_UVMF_FLUSHTYPE_MASK;
     const std::uint64_t scope = flags & ~CERO_UVMF_FLUSHTYPE_MASK;
-    if (kind == CERO_UVMF_NONE)
-        return {};
-    if (kind != CERO_UVMF_TLB_FLUSH && kind != CERO_UVMF_INVLPG)
-        return Errno::inval;
+    if (kind == CERO_UVMF_NONE) return {};
+    if (kind != CERO_UVMF_TLB_FLUSH && kind != CERO_UVMF_INVLPG) return Errno::inval;
     Domain& domain = *context.current.domain;
     const bool all = kind == CERO_UVMF_TLB_FLUSH;
     if (scope == CERO_UVMF_LOCAL) {
@@ -107,24 +96,20 @@ Status flush_requested(PageContext& context, GuestVirt address, std::uint64_t fl
         return {};
     }
     context.settle();
-    const CpuMask cpus =
-        scope == CERO_UVMF_ALL ? domain.dirty_mask() : TRY(cpus_of_vcpus(domain, scope));
+    const CpuMask cpus = scope == CERO_UVMF_ALL ? domain.dirty_mask() : TRY(cpus_of_vcpus(domain, scope));
     all ? arch::tlb_flush(cpus) : arch::tlb_flush_page(cpus, address);
     return {};
 }
 
-Status update_mapping(Vcpu& current, GuestVirt address, Pte value, std::uint64_t flags,
-                      DomainSlot frames) noexcept {
+Status update_mapping(Vcpu& current, GuestVirt address, Pte value, std::uint64_t flags, DomainSlot frames) noexcept {
     TRY(finish_or_continue(current));
     PageContext context{current, *current.domain, frames};
     const FoundEntry found = find_l1(current, address);
-    if (found.table == invalid_frame)
-        return Errno::inval;
+    if (found.table == invalid_frame) return Errno::inval;
     {
         LockedTable table;
         TRY(table.hold(found.table, current.domain->slot));
-        if (table.level() != FrameType::l1)
-            return Errno::inval;
+        if (table.level() != FrameType::l1) return Errno::inval;
         TRY(replace_entry(context, table, found.index, value));
     }
     return flush_requested(context, address, flags);
@@ -135,8 +120,7 @@ Status update_mapping(Vcpu& current, GuestVirt address, Pte value, std::uint64_t
 namespace {
 
 /// Follows a present entry to the table below; null when there is none (or it lies in no memory).
-[[gnu::always_inline]] inline const Atomic<std::uint64_t>* table_below(Pte entry,
-                                                                       std::uint64_t end) noexcept {
+[[gnu::always_inline]] inline const Atomic<std::uint64_t>* table_below(Pte entry, std::uint64_t end) noexcept {
     const std::uint64_t address = entry.raw() & Pte::frame_mask;
     if (!entry.is_present() || address >= end) [[unlikely]]
         return nullptr;
@@ -150,8 +134,8 @@ namespace {
 
 MappedEntry look_up(MachineFrame root, GuestVirt address) noexcept {
     const std::uint64_t high = address.raw() >> 47;
-    if ((high != 0 && high != 0x1ffff) || root == invalid_frame ||
-        is_hypervisor_slot(table_index(address, 4))) [[unlikely]]
+    if ((high != 0 && high != 0x1ffff) || root == invalid_frame || is_hypervisor_slot(table_index(address, 4)))
+        [[unlikely]]
         return {invalid_frame, 0, Pte{}};
     const std::uint64_t end = frame_limit << page_shift;
     const Atomic<std::uint64_t>* table = table_entries(root);
@@ -169,11 +153,9 @@ MappedEntry look_up(MachineFrame root, GuestVirt address) noexcept {
 }
 
 Status PageOwners::find_foreign(std::uint16_t id, Domain*& found) noexcept {
-    if (!self_.is_control)
-        return Errno::perm;
+    if (!self_.is_control) return Errno::perm;
     const DomainRef domain = find_domain(DomainId{id});
-    if (!domain)
-        return Errno::srch;
+    if (!domain) return Errno::srch;
     DomainRef::acquire(*domain);
     found = domain.get();
     return {};
@@ -184,8 +166,7 @@ Status PageOwners::resolve_slow(std::uint64_t word) noexcept {
     const auto tables = static_cast<std::uint16_t>(word >> 16);
     if (tables != 0 && tables != self_.id.raw() + 1u)
         TRY(find_foreign(static_cast<std::uint16_t>(tables - 1), tables_));
-    if (frames == domid_xen && !self_.is_control)
-        return Errno::perm;
+    if (frames == domid_xen && !self_.is_control) return Errno::perm;
     if (frames == domid_io || frames == domid_xen) {
         frames_slot_ = frames == domid_io ? slot_io : slot_hypervisor;
     } else if (frames != domid_self && frames != self_.id) {
@@ -197,12 +178,10 @@ Status PageOwners::resolve_slow(std::uint64_t word) noexcept {
 
 Result<CpuMask> cpus_of_vcpus(Domain& domain, std::uint64_t bitmap) noexcept {
     std::uint64_t vcpus = 0;
-    if (!arch::copy_from_guest(&vcpus, GuestVirt{bitmap}, (domain.vcpu_limit + 7) / 8))
-        return Errno::fault;
+    if (!arch::copy_from_guest(&vcpus, GuestVirt{bitmap}, (domain.vcpu_limit + 7) / 8)) return Errno::fault;
     CpuMask cpus;
     domain.for_each_vcpu([&](Vcpu& vcpu) {
-        if (((vcpus >> vcpu.id.raw()) & 1) != 0)
-            cpus.add(CpuId{vcpu.cpu.load(Order::relaxed)});
+        if (((vcpus >> vcpu.id.raw()) & 1) != 0) cpus.add(CpuId{vcpu.cpu.load(Order::relaxed)});
     });
     return cpus & domain.dirty_mask();
 }
@@ -222,13 +201,12 @@ Status mmu_update(Vcpu& current, std::uint64_t updates, std::uint64_t count, std
     return progress.end(std::move(status), n, updates + n * sizeof(cero_mmu_update), domain);
 }
 
-Status update_va_mapping(Vcpu& current, std::uint64_t address, std::uint64_t value,
-                         std::uint64_t flags) noexcept {
+Status update_va_mapping(Vcpu& current, std::uint64_t address, std::uint64_t value, std::uint64_t flags) noexcept {
     return update_mapping(current, GuestVirt{address}, Pte{value}, flags, current.domain->slot);
 }
 
-Status update_va_mapping_otherdomain(Vcpu& current, std::uint64_t address, std::uint64_t value,
-                                     std::uint64_t flags, std::uint64_t domain) noexcept {
+Status update_va_mapping_otherdomain(Vcpu& current, std::uint64_t address, std::uint64_t value, std::uint64_t flags,
+                                     std::uint64_t domain) noexcept {
     PageOwners owners{current};
     TRY(owners.resolve(domain & 0xffff));
     return update_mapping(current, GuestVirt{address}, Pte{value}, flags, owners.frames());
@@ -236,16 +214,13 @@ Status update_va_mapping_otherdomain(Vcpu& current, std::uint64_t address, std::
 
 namespace core {
 
-Status guest_pte_store(Vcpu& vcpu, GuestVirt address, std::uint64_t expected,
-                       std::uint64_t value) noexcept {
+Status guest_pte_store(Vcpu& vcpu, GuestVirt address, std::uint64_t expected, std::uint64_t value) noexcept {
     const MappedEntry mapping = look_up(vcpu.kernel_root, address);
-    if (!mapping.entry.is_present() || mapping.entry.is_writable())
-        return Errno::noent;
+    if (!mapping.entry.is_present() || mapping.entry.is_writable()) return Errno::noent;
     TRY(finish_page_work(vcpu));
     PageContext context{vcpu, *vcpu.domain, vcpu.domain->slot};
     LockedTable table;
-    if (!table.hold(mapping.entry.frame(), vcpu.domain->slot) || table.level() != FrameType::l1)
-        return Errno::noent;
+    if (!table.hold(mapping.entry.frame(), vcpu.domain->slot) || table.level() != FrameType::l1) return Errno::noent;
     Atomic<std::uint64_t>& slot = table.entry(index_of(address.raw()));
     return replace_l1(context, expected, Pte{value}, [&](Pte next) -> Result<Pte> {
         std::uint64_t seen = expected;

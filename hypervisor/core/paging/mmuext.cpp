@@ -17,8 +17,7 @@ namespace cero {
 namespace {
 
 Status pin(PageContext& context, MachineFrame frame, FrameType level) noexcept {
-    if (frame_look(frame).is(FrameWord::pinned) &&
-        frame_look(frame).is_owned_by(context.tables.slot))
+    if (frame_look(frame).is(FrameWord::pinned) && frame_look(frame).is_owned_by(context.tables.slot))
         return Errno::inval;
     TRY(page_type_get(context, frame, level));
     const std::uint64_t before = frame_word(frame).fetch_or(FrameWord::pinned, Order::acq_rel);
@@ -29,14 +28,12 @@ Status pin(PageContext& context, MachineFrame frame, FrameType level) noexcept {
 }
 
 Status unpin(PageContext& context, MachineFrame frame) noexcept {
-    if (!frame_exists(frame))
-        return Errno::inval;
+    if (!frame_exists(frame)) return Errno::inval;
     Atomic<std::uint64_t>& word = frame_word(frame);
     std::uint64_t seen = word.load(Order::relaxed);
     do {
         const FrameWord now{seen};
-        if (!now.is_owned_by(context.tables.slot) || !now.is(FrameWord::pinned))
-            return Errno::inval;
+        if (!now.is_owned_by(context.tables.slot) || !now.is(FrameWord::pinned)) return Errno::inval;
     } while (!word.compare_exchange(seen, seen & ~FrameWord::pinned, Order::acq_rel));
     page_type_put(context, frame);
     return {};
@@ -62,8 +59,7 @@ Status new_kernel_root(PageContext& context, MachineFrame root) noexcept {
         arch::load_ldt(vcpu);
     }
     arch::load_page_tables(vcpu);
-    if (root != old)
-        page_type_put(context, old);
+    if (root != old) page_type_put(context, old);
     return {};
 }
 
@@ -71,22 +67,17 @@ Status new_user_root(PageContext& context, MachineFrame root) noexcept {
     Vcpu& vcpu = context.current;
     const MachineFrame old = vcpu.user_root;
     const MachineFrame next = root.raw() == 0 ? invalid_frame : root;
-    if (next == old)
-        return {};
-    if (next != invalid_frame)
-        TRY(page_type_get(context, next, FrameType::l4));
+    if (next == old) return {};
+    if (next != invalid_frame) TRY(page_type_get(context, next, FrameType::l4));
     vcpu.user_root = next;
     vcpu.arch.user_cr3 = next == invalid_frame ? 0 : to_phys(next).raw();
-    if (old != invalid_frame)
-        page_type_put(context, old);
+    if (old != invalid_frame) page_type_put(context, old);
     return {};
 }
 
 Status set_ldt(Vcpu& vcpu, std::uint64_t base, std::uint32_t entries) noexcept {
-    if ((base & (page_size - 1)) != 0 || entries > 8192)
-        return Errno::inval;
-    if (vcpu.arch.ldt_base == base && vcpu.arch.ldt_entries == entries && vcpu.arch.ldt_mapped == 0)
-        return {};
+    if ((base & (page_size - 1)) != 0 || entries > 8192) return Errno::inval;
+    if (vcpu.arch.ldt_base == base && vcpu.arch.ldt_entries == entries && vcpu.arch.ldt_mapped == 0) return {};
     drop_ldt_pages(vcpu);
     vcpu.arch.ldt_base = base;
     vcpu.arch.ldt_entries = entries;
@@ -98,14 +89,9 @@ Status flush(PageContext& context, const cero_mmuext_op& operation) noexcept {
     Domain& domain = *context.current.domain;
     const GuestVirt address{operation.arg1.linear_addr};
     switch (operation.cmd) {
-    case CERO_MMUEXT_TLB_FLUSH_ALL:
-        arch::tlb_flush(domain.dirty_mask());
-        return {};
-    case CERO_MMUEXT_INVLPG_ALL:
-        arch::tlb_flush_page(domain.dirty_mask(), address);
-        return {};
-    default:
-        break;
+    case CERO_MMUEXT_TLB_FLUSH_ALL: arch::tlb_flush(domain.dirty_mask()); return {};
+    case CERO_MMUEXT_INVLPG_ALL: arch::tlb_flush_page(domain.dirty_mask(), address); return {};
+    default: break;
     }
     const CpuMask cpus = TRY(cpus_of_vcpus(domain, operation.arg2.vcpumask));
     if (operation.cmd == CERO_MMUEXT_TLB_FLUSH_MULTI)
@@ -120,11 +106,9 @@ Status fill_page(PageContext& context, const cero_mmuext_op& operation) noexcept
     const MachineFrame target{operation.arg1.mfn};
     const MachineFrame source{operation.arg2.src_mfn};
     const bool copy = operation.cmd == CERO_MMUEXT_COPY_PAGE;
-    if (copy)
-        TRY(frame_get(source, context.frames));
-    const Status writable = frame_look(target).type() == FrameType::shared
-                                ? Status{Errno::inval}
-                                : frame_get_writable(target, context.frames);
+    if (copy) TRY(frame_get(source, context.frames));
+    const Status writable = frame_look(target).type() == FrameType::shared ? Status{Errno::inval}
+                                                                           : frame_get_writable(target, context.frames);
     if (writable) {
         if (copy)
             arch::copy_page(arch::direct_map(target), arch::direct_map(source));
@@ -132,51 +116,38 @@ Status fill_page(PageContext& context, const cero_mmuext_op& operation) noexcept
             arch::clear_page(arch::direct_map(target));
         frame_put_writable(target);
     }
-    if (copy)
-        frame_put(source);
+    if (copy) frame_put(source);
     return writable ? Status{} : Status{writable.error()};
 }
 
 Status apply_to_vcpu(PageContext& context, const cero_mmuext_op& operation) noexcept {
     const MachineFrame frame{operation.arg1.mfn};
     switch (operation.cmd) {
-    case CERO_MMUEXT_NEW_BASEPTR:
-        return new_kernel_root(context, frame);
-    case CERO_MMUEXT_NEW_USER_BASEPTR:
-        return new_user_root(context, frame);
-    case CERO_MMUEXT_SET_LDT:
-        return set_ldt(context.current, operation.arg1.linear_addr, operation.arg2.nr_ents);
+    case CERO_MMUEXT_NEW_BASEPTR: return new_kernel_root(context, frame);
+    case CERO_MMUEXT_NEW_USER_BASEPTR: return new_user_root(context, frame);
+    case CERO_MMUEXT_SET_LDT: return set_ldt(context.current, operation.arg1.linear_addr, operation.arg2.nr_ents);
     case CERO_MMUEXT_FLUSH_CACHE:
     case CERO_MMUEXT_FLUSH_CACHE_GLOBAL:
-        if (!context.current.domain->is_control)
-            return Errno::inval;
+        if (!context.current.domain->is_control) return Errno::inval;
         arch::flush_caches();
         return {};
-    default:
-        return flush(context, operation);
+    default: return flush(context, operation);
     }
 }
 
 Status apply(PageContext& context, const cero_mmuext_op& operation) noexcept {
     const MachineFrame frame{operation.arg1.mfn};
     switch (operation.cmd) {
-    case CERO_MMUEXT_TLB_FLUSH_LOCAL:
-        arch::tlb_flush_local();
-        return {};
-    case CERO_MMUEXT_INVLPG_LOCAL:
-        arch::tlb_flush_local_page(GuestVirt{operation.arg1.linear_addr});
-        return {};
+    case CERO_MMUEXT_TLB_FLUSH_LOCAL: arch::tlb_flush_local(); return {};
+    case CERO_MMUEXT_INVLPG_LOCAL: arch::tlb_flush_local_page(GuestVirt{operation.arg1.linear_addr}); return {};
     case CERO_MMUEXT_PIN_L1_TABLE:
     case CERO_MMUEXT_PIN_L2_TABLE:
     case CERO_MMUEXT_PIN_L3_TABLE:
     case CERO_MMUEXT_PIN_L4_TABLE:
-        return pin(context, frame,
-                   static_cast<FrameType>(operation.cmd - CERO_MMUEXT_PIN_L1_TABLE + 1));
-    case CERO_MMUEXT_UNPIN_TABLE:
-        return unpin(context, frame);
+        return pin(context, frame, static_cast<FrameType>(operation.cmd - CERO_MMUEXT_PIN_L1_TABLE + 1));
+    case CERO_MMUEXT_UNPIN_TABLE: return unpin(context, frame);
     case CERO_MMUEXT_CLEAR_PAGE:
-    case CERO_MMUEXT_COPY_PAGE:
-        return fill_page(context, operation);
+    case CERO_MMUEXT_COPY_PAGE: return fill_page(context, operation);
     case CERO_MMUEXT_NEW_BASEPTR:
     case CERO_MMUEXT_NEW_USER_BASEPTR:
     case CERO_MMUEXT_SET_LDT:
@@ -186,19 +157,15 @@ Status apply(PageContext& context, const cero_mmuext_op& operation) noexcept {
     case CERO_MMUEXT_INVLPG_MULTI:
     case CERO_MMUEXT_TLB_FLUSH_ALL:
     case CERO_MMUEXT_INVLPG_ALL:
-        if (&context.tables != context.current.domain)
-            return Errno::perm;
+        if (&context.tables != context.current.domain) return Errno::perm;
         return apply_to_vcpu(context, operation);
     case CERO_MMUEXT_MARK_SUPER:
-    case CERO_MMUEXT_UNMARK_SUPER:
-        return Errno::opnotsupp;
-    default:
-        return Errno::nosys;
+    case CERO_MMUEXT_UNMARK_SUPER: return Errno::opnotsupp;
+    default: return Errno::nosys;
     }
 }
 
-Status apply_all(PageContext& context, std::uint64_t operations, std::uint64_t count,
-                 std::uint64_t& done) noexcept {
+Status apply_all(PageContext& context, std::uint64_t operations, std::uint64_t count, std::uint64_t& done) noexcept {
     while (done < count) {
         cero_mmuext_op operation;
         const GuestVirt source{operations + done * sizeof operation};
@@ -206,10 +173,8 @@ Status apply_all(PageContext& context, std::uint64_t operations, std::uint64_t c
             return Errno::fault;
         TRY(apply(context, operation));
         ++done;
-        if (context.current.unfinished_table != invalid_frame)
-            return Errno::restart;
-        if (done < count && arch::preemption_point())
-            return Errno::restart;
+        if (context.current.unfinished_table != invalid_frame) return Errno::restart;
+        if (done < count && arch::preemption_point()) return Errno::restart;
     }
     return {};
 }
@@ -231,8 +196,7 @@ Status mmuext_op(Vcpu& current, std::uint64_t operations, std::uint64_t count, s
     return progress.end(status.error(), n, operations + n * sizeof(cero_mmuext_op), domain);
 }
 
-Status set_vcpu_roots(Vcpu& current, Vcpu& target, MachineFrame kernel,
-                      MachineFrame user) noexcept {
+Status set_vcpu_roots(Vcpu& current, Vcpu& target, MachineFrame kernel, MachineFrame user) noexcept {
     TRY(finish_page_work(current));
     PageContext context{current, *target.domain, target.domain->slot};
     if (kernel != target.kernel_root) {
@@ -240,26 +204,21 @@ Status set_vcpu_roots(Vcpu& current, Vcpu& target, MachineFrame kernel,
         const MachineFrame old = target.kernel_root;
         target.kernel_root = kernel;
         target.arch.kernel_cr3 = to_phys(kernel).raw();
-        if (old != invalid_frame)
-            page_type_put(context, old);
+        if (old != invalid_frame) page_type_put(context, old);
     }
-    if (user == target.user_root)
-        return {};
-    if (user != invalid_frame)
-        TRY(page_type_get(context, user, FrameType::l4));
+    if (user == target.user_root) return {};
+    if (user != invalid_frame) TRY(page_type_get(context, user, FrameType::l4));
     const MachineFrame old = target.user_root;
     target.user_root = user;
     target.arch.user_cr3 = user == invalid_frame ? 0 : to_phys(user).raw();
-    if (old != invalid_frame)
-        page_type_put(context, old);
+    if (old != invalid_frame) page_type_put(context, old);
     return {};
 }
 
 void drop_vcpu_roots(Vcpu& current, Vcpu& target) noexcept {
     PageContext context{current, *target.domain, target.domain->slot};
     for (MachineFrame* root : {&target.user_root, &target.kernel_root}) {
-        if (*root == invalid_frame)
-            continue;
+        if (*root == invalid_frame) continue;
         const MachineFrame old = *root;
         *root = invalid_frame;
         page_type_put(context, old);

@@ -12,14 +12,12 @@ namespace cero {
 /// while the operation runs.
 class PageOwners {
 public:
-    explicit PageOwners(Vcpu& current) noexcept
-        : self_{*current.domain}, frames_slot_{current.domain->slot} {}
+    explicit PageOwners(Vcpu& current) noexcept : self_{*current.domain}, frames_slot_{current.domain->slot} {}
     PageOwners(const PageOwners&) = delete;
     PageOwners& operator=(const PageOwners&) = delete;
     ~PageOwners() {
         for (Domain* held : {tables_, frames_})
-            if (held != nullptr)
-                DomainRef::release(*held);
+            if (held != nullptr) DomainRef::release(*held);
     }
 
     /// `word`: low 16 bits name the owner of the frames, the next 16 (minus one) that of the

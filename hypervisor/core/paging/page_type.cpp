@@ -30,72 +30,55 @@ void spin() noexcept {
 }
 
 /// True when the operation should stop here and go on later.
-bool should_stop() noexcept {
-    return arch::preemption_point();
-}
+bool should_stop() noexcept { return arch::preemption_point(); }
 
 /// Leaves the locked frame partial: its one type reference turns into the state's own.
 void become_partial(Word& word, unsigned progress) noexcept {
     std::uint64_t seen = word.load(Order::relaxed);
-    while (!word.compare_exchange(seen,
-                                  FrameWord{seen}
-                                      .without(FrameWord::locked)
-                                      .with(FrameWord::partial)
-                                      .with_type_field(progress)
-                                      .raw(),
-                                  Order::release)) {
+    while (!word.compare_exchange(
+        seen, FrameWord{seen}.without(FrameWord::locked).with(FrameWord::partial).with_type_field(progress).raw(),
+        Order::release)) {
     }
 }
 
 /// Leaves the locked frame idle, dropping the reference that the type came with.
 void become_idle(MachineFrame frame) noexcept {
     const std::uint64_t amount = FrameWord::locked + both_refs;
-    if (frame_drop(frame, amount))
-        detail::free_frame(frame);
+    if (frame_drop(frame, amount)) detail::free_frame(frame);
 }
 
 /// The slow part of l1_entry_get: I/O frames, and the reason for a refusal.
 [[gnu::noinline]] Status l1_entry_get_io(PageContext& context, MachineFrame frame) noexcept {
-    if (frame_look(frame).owner() != slot_io)
-        return Errno::inval;
-    if (context.frames != context.tables.slot && context.frames != slot_io)
-        return Errno::inval;
+    if (frame_look(frame).owner() != slot_io) return Errno::inval;
+    if (context.frames != context.tables.slot && context.frames != slot_io) return Errno::inval;
     const Domain& domain = context.tables;
-    const bool allowed =
-        arch::frame_is_guest_io(frame) &&
-        (domain.is_control || domain.rights.io_memory.contains(frame.raw(), frame.raw()));
+    const bool allowed = arch::frame_is_guest_io(frame) &&
+                         (domain.is_control || domain.rights.io_memory.contains(frame.raw(), frame.raw()));
     return allowed ? Status{} : Status{Errno::perm};
 }
 
 /// One direction of the walk over a level-2, 3 or 4 table: what an entry's frame needs.
 Status upper_entry_get(PageContext& context, Pte entry, FrameType level) noexcept {
-    if ((entry.raw() & upper_forbidden) != 0)
-        return Errno::inval;
+    if ((entry.raw() & upper_forbidden) != 0) return Errno::inval;
     return page_type_get(context, entry.frame(), one_below(level));
 }
 
 /// First present entry in [n, end), or end. Tables are mostly empty: four at a time.
-[[gnu::noinline]] unsigned next_present(const TableEntries& entries, unsigned n,
-                                        unsigned end) noexcept {
+[[gnu::noinline]] unsigned next_present(const TableEntries& entries, unsigned n, unsigned end) noexcept {
     const auto at = [&](unsigned i) { return entries[i].load(Order::relaxed); };
-    while (n + 4 <= end && ((at(n) | at(n + 1) | at(n + 2) | at(n + 3)) & Pte::present) == 0)
-        n += 4;
-    while (n < end && (at(n) & Pte::present) == 0)
-        ++n;
+    while (n + 4 <= end && ((at(n) | at(n + 1) | at(n + 2) | at(n + 3)) & Pte::present) == 0) n += 4;
+    while (n < end && (at(n) & Pte::present) == 0) ++n;
     return n;
 }
 /// One past the last present entry below `n`, or 0.
 [[gnu::noinline]] unsigned last_present(const TableEntries& entries, unsigned n) noexcept {
     const auto at = [&](unsigned i) { return entries[i].load(Order::relaxed); };
-    while (n >= 4 && ((at(n - 1) | at(n - 2) | at(n - 3) | at(n - 4)) & Pte::present) == 0)
-        n -= 4;
-    while (n > 0 && (at(n - 1) & Pte::present) == 0)
-        --n;
+    while (n >= 4 && ((at(n - 1) | at(n - 2) | at(n - 3) | at(n - 4)) & Pte::present) == 0) n -= 4;
+    while (n > 0 && (at(n - 1) & Pte::present) == 0) --n;
     return n;
 }
 
-[[gnu::noinline]] void drain_l1(PageContext& context, MachineFrame frame,
-                                unsigned progress) noexcept {
+[[gnu::noinline]] void drain_l1(PageContext& context, MachineFrame frame, unsigned progress) noexcept {
     TableEntries& entries = table_entries(frame);
     const std::uint64_t owner = context.tables_slot.raw(), limit = context.keys.limit;
     const Atomic<std::uint64_t>* const end = entries + progress;
@@ -117,20 +100,16 @@ Status drain_locked(PageContext& context, MachineFrame frame, FrameType level, u
                     Preempt preempt) noexcept;
 
 /// Finishes a child that a stopped teardown or validation left partial at this entry.
-Status drain_partial_child(PageContext& context, Pte entry, FrameType level,
-                           Preempt preempt) noexcept {
+Status drain_partial_child(PageContext& context, Pte entry, FrameType level, Preempt preempt) noexcept {
     const MachineFrame child = entry.frame();
-    if (!entry.is_present() || !frame_exists(child))
-        return {};
+    if (!entry.is_present() || !frame_exists(child)) return {};
     Word& word = frame_word(child);
     std::uint64_t seen = word.load(Order::relaxed);
     for (;;) {
         const FrameWord now{seen};
-        if (!now.is(FrameWord::partial) || now.type() != one_below(level) ||
-            !now.is_owned_by(context.tables.slot))
+        if (!now.is(FrameWord::partial) || now.type() != one_below(level) || !now.is_owned_by(context.tables.slot))
             return {};
-        const FrameWord next =
-            now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1);
+        const FrameWord next = now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1);
         if (word.compare_exchange(seen, next.raw(), Order::acquire))
             return drain_locked(context, child, now.type(), now.progress(), preempt);
     }
@@ -176,8 +155,7 @@ Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noex
     for (;;) {
         const FrameWord now{seen};
         if (now.type_refs() > 1) {
-            if (word.compare_exchange(seen, now.minus(both_refs).raw(), Order::release))
-                return {};
+            if (word.compare_exchange(seen, now.minus(both_refs).raw(), Order::release)) return {};
             continue;
         }
         if (now.is(FrameWord::locked)) {
@@ -192,36 +170,31 @@ Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noex
 }
 
 /// Level 1: not preemptible (512 entries). Yields the number of entries done; 512 is success.
-[[gnu::noinline]] unsigned validate_l1(PageContext& context, MachineFrame frame,
-                                       Errno& error) noexcept {
+[[gnu::noinline]] unsigned validate_l1(PageContext& context, MachineFrame frame, Errno& error) noexcept {
     TableEntries& entries = table_entries(frame);
     const EntryKeys keys = context.keys;
     Atomic<std::uint64_t>* const end = entries + entries_per_table;
     for (Atomic<std::uint64_t>* at = entries; at < end; ++at) {
         const Pte entry{at->load(Order::relaxed)};
         if (!entry.is_present()) {
-            at = entries +
-                 next_present(entries, static_cast<unsigned>(at - entries), entries_per_table) - 1;
+            at = entries + next_present(entries, static_cast<unsigned>(at - entries), entries_per_table) - 1;
             continue;
         }
         const Pte adjusted = adjust_l1(entry);
         if (!l1_entry_take(adjusted, keys)) [[unlikely]] {
             error = detail::l1_entry_get_slow(context, adjusted).error();
-            if (error != Errno::ok)
-                return static_cast<unsigned>(at - entries);
+            if (error != Errno::ok) return static_cast<unsigned>(at - entries);
         }
-        if (adjusted != entry)
-            at->store(adjusted.raw(), Order::relaxed);
+        if (adjusted != entry) at->store(adjusted.raw(), Order::relaxed);
     }
     return entries_per_table;
 }
 
 /// Levels 2 to 4, from `progress` on. Yields the first entry that is not done; `error` says why.
-unsigned validate_upper(PageContext& context, MachineFrame frame, FrameType level,
-                        unsigned progress, Errno& error) noexcept {
+unsigned validate_upper(PageContext& context, MachineFrame frame, FrameType level, unsigned progress,
+                        Errno& error) noexcept {
     TableEntries& entries = table_entries(frame);
-    for (unsigned n = progress;
-         (n = next_present(entries, n, entries_per_table)) < entries_per_table; ++n) {
+    for (unsigned n = progress; (n = next_present(entries, n, entries_per_table)) < entries_per_table; ++n) {
         if (level == FrameType::l4 && is_hypervisor_slot(n)) {
             n = first_hypervisor_slot + hypervisor_slot_count - 1;
             continue;
@@ -245,13 +218,11 @@ unsigned validate_upper(PageContext& context, MachineFrame frame, FrameType leve
 }
 
 /// Validates a locked frame from `progress` on, and settles its state.
-Status validate_locked(PageContext& context, MachineFrame frame, FrameType level,
-                       unsigned progress) noexcept {
+Status validate_locked(PageContext& context, MachineFrame frame, FrameType level, unsigned progress) noexcept {
     Word& word = frame_word(frame);
     Errno error = Errno::ok;
-    const unsigned done = level == FrameType::l1
-                              ? validate_l1(context, frame, error)
-                              : validate_upper(context, frame, level, progress, error);
+    const unsigned done = level == FrameType::l1 ? validate_l1(context, frame, error)
+                                                 : validate_upper(context, frame, level, progress, error);
     if (error == Errno::ok) [[likely]] {
         word.fetch_add(FrameWord::validated - FrameWord::locked, Order::release);
         return {};
@@ -277,21 +248,17 @@ struct Claim {
 };
 Result<Claim> claim_for(FrameWord now, FrameType type) noexcept {
     if (now.type() == type && now.is(FrameWord::partial))
-        return Claim{now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1),
-                     now.progress(), false};
-    if (now.type_refs() != 0 || now.is(FrameWord::locked))
-        return Errno::busy;
-    return Claim{
-        now.with_type(type).without(FrameWord::validated).with(FrameWord::locked).plus(both_refs),
-        0, now.type() == FrameType::writable};
+        return Claim{now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1), now.progress(), false};
+    if (now.type_refs() != 0 || now.is(FrameWord::locked)) return Errno::busy;
+    return Claim{now.with_type(type).without(FrameWord::validated).with(FrameWord::locked).plus(both_refs), 0,
+                 now.type() == FrameType::writable};
 }
 
 } // namespace
 
 void PageContext::flush(Domain& domain) noexcept {
     const CpuMask cpus = domain.dirty_mask();
-    if (cpus.empty())
-        return;
+    if (cpus.empty()) return;
     if (cpus == CpuMask::of(arch::this_cpu_id()))
         local_flush_ = true;
     else
@@ -307,41 +274,33 @@ namespace detail {
 
 Status l1_entry_get_slow(PageContext& context, Pte entry) noexcept {
     const MachineFrame frame = entry.frame();
-    const Status status = entry.is_writable() ? frame_get_writable(frame, context.frames)
-                                              : frame_get(frame, context.frames);
-    if (status || status.error() != Errno::inval)
-        return status.error();
+    const Status status =
+        entry.is_writable() ? frame_get_writable(frame, context.frames) : frame_get(frame, context.frames);
+    if (status || status.error() != Errno::inval) return status.error();
     return l1_entry_get_io(context, frame);
 }
 
 void l1_entry_put_rest(PageContext& context, Pte entry, bool was_last) noexcept {
     const MachineFrame frame = entry.frame();
-    if (was_last)
-        return free_frame(frame);
-    if (frame_look(frame).owner() == slot_io)
-        return;
+    if (was_last) return free_frame(frame);
+    if (frame_look(frame).owner() == slot_io) return;
     // A foreign frame: its owner's flush on freeing will not reach our TLBs.
     context.flush_tables_domain();
-    if (frame_drop(frame, entry.references()))
-        free_frame(frame);
+    if (frame_drop(frame, entry.references())) free_frame(frame);
 }
 
 } // namespace detail
 
 Status page_type_get(PageContext& context, MachineFrame frame, FrameType type) noexcept {
-    if (!frame_exists(frame))
-        return Errno::inval;
+    if (!frame_exists(frame)) return Errno::inval;
     Word& word = frame_word(frame);
     std::uint64_t seen = word.load(Order::relaxed);
     for (;;) {
         const FrameWord now{seen};
-        if (!now.is_owned_by(context.tables.slot) || !now.is(FrameWord::allocated))
-            return Errno::inval;
+        if (!now.is_owned_by(context.tables.slot) || !now.is(FrameWord::allocated)) return Errno::inval;
         if (now.type() == type && now.is(FrameWord::validated)) {
-            if (now.is_full())
-                return Errno::nomem;
-            if (word.compare_exchange(seen, now.plus(both_refs).raw(), Order::acquire))
-                return {};
+            if (now.is_full()) return Errno::nomem;
+            if (word.compare_exchange(seen, now.plus(both_refs).raw(), Order::acquire)) return {};
             continue;
         }
         if (now.type() == type && now.is(FrameWord::locked)) {
@@ -355,13 +314,10 @@ Status page_type_get(PageContext& context, MachineFrame frame, FrameType type) n
             seen = word.load(Order::relaxed);
             continue;
         }
-        if (now.is_full())
-            return Errno::nomem;
+        if (now.is_full()) return Errno::nomem;
         const Claim claim = TRY(claim_for(now, type));
-        if (!word.compare_exchange(seen, claim.next.raw(), Order::acq_rel))
-            continue;
-        if (claim.flush)
-            context.flush_tables_domain();
+        if (!word.compare_exchange(seen, claim.next.raw(), Order::acq_rel)) continue;
+        if (claim.flush) context.flush_tables_domain();
         return validate_locked(context, frame, type, claim.progress);
     }
 }
@@ -369,8 +325,7 @@ Status page_type_get(PageContext& context, MachineFrame frame, FrameType type) n
 void page_type_put(PageContext& context, MachineFrame frame) noexcept {
     Vcpu& current = context.current;
     const bool may_stop = current.unfinished_table == invalid_frame;
-    if (!put_table(context, frame, may_stop ? Preempt::yes : Preempt::no))
-        current.unfinished_table = frame;
+    if (!put_table(context, frame, may_stop ? Preempt::yes : Preempt::no)) current.unfinished_table = frame;
 }
 
 Status drain_partial(PageContext& context, MachineFrame frame) noexcept {
@@ -378,10 +333,8 @@ Status drain_partial(PageContext& context, MachineFrame frame) noexcept {
     std::uint64_t seen = word.load(Order::relaxed);
     for (;;) {
         const FrameWord now{seen};
-        if (!now.is(FrameWord::partial) || !now.is_owned_by(context.tables.slot))
-            return {};
-        const FrameWord next =
-            now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1);
+        if (!now.is(FrameWord::partial) || !now.is_owned_by(context.tables.slot)) return {};
+        const FrameWord next = now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1);
         if (word.compare_exchange(seen, next.raw(), Order::acquire))
             return drain_locked(context, frame, now.type(), now.progress(), Preempt::yes);
     }
@@ -398,23 +351,19 @@ Status detail::finish_page_work_slow(Vcpu& current) noexcept {
 }
 
 Result<FrameType> detail::lock_table_slow(MachineFrame frame, DomainSlot owner) noexcept {
-    if (!frame_exists(frame))
-        return Errno::inval;
+    if (!frame_exists(frame)) return Errno::inval;
     Word& word = frame_word(frame);
     std::uint64_t seen = word.load(Order::relaxed);
     for (;;) {
         const FrameWord now{seen};
-        if (!now.is_owned_by(owner) || !is_table(now.type()))
-            return Errno::inval;
+        if (!now.is_owned_by(owner) || !is_table(now.type())) return Errno::inval;
         if (now.is(FrameWord::locked)) {
             spin();
             seen = word.load(Order::relaxed);
             continue;
         }
-        if (!now.is(FrameWord::validated))
-            return Errno::inval;
-        if (word.compare_exchange(seen, now.with(FrameWord::locked).raw(), Order::acquire))
-            return now.type();
+        if (!now.is(FrameWord::validated)) return Errno::inval;
+        if (word.compare_exchange(seen, now.with(FrameWord::locked).raw(), Order::acquire)) return now.type();
     }
 }
 

@@ -17,15 +17,12 @@ namespace cero {
 /// What the word of an ordinary frame of an owner looks like, for entries of either kind; with the
 /// address below which frames have words. Loops keep a copy of it in registers.
 struct EntryKeys {
-    static constexpr std::uint64_t writable_mask =
-        (~0ull << FrameWord::type_shift) | FrameWord::full_mask;
-    static constexpr std::uint64_t readable_mask =
-        (~0ull << FrameWord::allocated_shift) | FrameWord::full_mask;
+    static constexpr std::uint64_t writable_mask = (~0ull << FrameWord::type_shift) | FrameWord::full_mask;
+    static constexpr std::uint64_t readable_mask = (~0ull << FrameWord::allocated_shift) | FrameWord::full_mask;
 
     explicit EntryKeys(DomainSlot owner) noexcept
         : writable{FrameWord::writable_key(owner) << FrameWord::type_shift},
-          readable{FrameWord::readable_key(owner) << FrameWord::allocated_shift},
-          limit{frame_limit << page_shift} {}
+          readable{FrameWord::readable_key(owner) << FrameWord::allocated_shift}, limit{frame_limit << page_shift} {}
     std::uint64_t writable, readable, limit;
 };
 
@@ -34,8 +31,7 @@ struct EntryKeys {
 class PageContext {
 public:
     PageContext(Vcpu& current_vcpu, Domain& tables_of, DomainSlot frames_of) noexcept
-        : current{current_vcpu}, tables{tables_of},
-          tables_slot{tables_of.slot}, frames{frames_of}, keys{frames_of} {}
+        : current{current_vcpu}, tables{tables_of}, tables_slot{tables_of.slot}, frames{frames_of}, keys{frames_of} {}
     PageContext(const PageContext&) = delete;
     PageContext& operator=(const PageContext&) = delete;
     ~PageContext() { settle(); }
@@ -97,8 +93,7 @@ Status drain_partial(PageContext& context, MachineFrame frame) noexcept;
     std::uint64_t seen = word.load(Order::relaxed);
     if (entry.is_writable())
         return (seen & EntryKeys::writable_mask) == keys.writable &&
-               word.compare_exchange(seen, seen + FrameWord::one_ref + FrameWord::one_type_ref,
-                                     Order::acquire);
+               word.compare_exchange(seen, seen + FrameWord::one_ref + FrameWord::one_type_ref, Order::acquire);
     return (seen & EntryKeys::readable_mask) == keys.readable &&
            word.compare_exchange(seen, seen + FrameWord::one_ref, Order::acquire);
 }
@@ -110,18 +105,16 @@ Status drain_partial(PageContext& context, MachineFrame frame) noexcept;
 }
 /// Drops them again, and tells what is left to do. not_simple: nothing has been done.
 enum class Dropped : std::uint8_t { yes, last, not_simple };
-[[gnu::always_inline]] inline Dropped l1_entry_drop(Pte entry, std::uint64_t owner,
-                                                    std::uint64_t limit) noexcept {
+[[gnu::always_inline]] inline Dropped l1_entry_drop(Pte entry, std::uint64_t owner, std::uint64_t limit) noexcept {
     const std::uint64_t address = entry.raw() & Pte::frame_mask;
     if (address >= limit) [[unlikely]]
         return Dropped::not_simple;
     Atomic<std::uint64_t>& word = frame_word(MachineFrame{address >> page_shift});
     if (word.load(Order::relaxed) >> FrameWord::owner_shift != owner) [[unlikely]]
         return Dropped::not_simple;
-    const std::uint64_t before =
-        entry.is_writable()
-            ? word.fetch_sub(FrameWord::one_ref + FrameWord::one_type_ref, Order::acq_rel)
-            : word.fetch_sub(FrameWord::one_ref, Order::acq_rel);
+    const std::uint64_t before = entry.is_writable()
+                                     ? word.fetch_sub(FrameWord::one_ref + FrameWord::one_type_ref, Order::acq_rel)
+                                     : word.fetch_sub(FrameWord::one_ref, Order::acq_rel);
     return (before & FrameWord::refs_mask) == FrameWord::one_ref ? Dropped::last : Dropped::yes;
 }
 [[gnu::always_inline]] inline void l1_entry_put(PageContext& context, Pte entry) noexcept {
@@ -148,8 +141,6 @@ inline void unlock_table(MachineFrame frame) noexcept {
 }
 
 using TableEntries = Atomic<std::uint64_t>[entries_per_table];
-inline TableEntries& table_entries(MachineFrame frame) noexcept {
-    return *arch::frame_ptr<TableEntries>(frame);
-}
+inline TableEntries& table_entries(MachineFrame frame) noexcept { return *arch::frame_ptr<TableEntries>(frame); }
 
 } // namespace cero

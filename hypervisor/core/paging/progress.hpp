@@ -12,24 +12,19 @@ namespace cero {
 class Progress {
 public:
     Progress(Vcpu& current, std::uint64_t done_address, std::uint64_t count) noexcept
-        : current_{current}, done_{done_address}, count_{count & ~marker}, continued_{
-                                                                               (count & marker) !=
-                                                                               0} {}
+        : current_{current}, done_{done_address}, count_{count & ~marker}, continued_{(count & marker) != 0} {}
 
     [[nodiscard]] std::uint64_t count() const noexcept { return count_ & 0xffff'ffff; }
 
     Status begin() noexcept {
-        if (continued_ && !done_.is_null())
-            before_ = TRY(done_.read());
+        if (continued_ && !done_.is_null()) before_ = TRY(done_.read());
         return {};
     }
     /// `n` requests were executed in this run; `next` is the address of the following one.
     Status end(Status status, std::uint64_t n, std::uint64_t next, std::uint64_t domain) noexcept {
-        if (!done_.is_null())
-            TRY(done_.write(before_ + static_cast<std::uint32_t>(n)));
+        if (!done_.is_null()) TRY(done_.write(before_ + static_cast<std::uint32_t>(n)));
         if (status.error() == Errno::restart)
-            return hypercall_continue(current_, next, (count() - n) | marker, done_.address().raw(),
-                                      domain);
+            return hypercall_continue(current_, next, (count() - n) | marker, done_.address().raw(), domain);
         return status;
     }
 

@@ -8,8 +8,8 @@ namespace cero {
 
 /// Bits that make a present level-2, 3 or 4 entry unacceptable.
 inline constexpr std::uint64_t upper_forbidden =
-    ~(Pte::present | Pte::write | Pte::user | Pte::accessed | Pte::dirty | Pte::available |
-      Pte::available_high | Pte::no_execute | Pte::frame_mask);
+    ~(Pte::present | Pte::write | Pte::user | Pte::accessed | Pte::dirty | Pte::available | Pte::available_high |
+      Pte::no_execute | Pte::frame_mask);
 /// Set in kernel entries: both modes run in ring 3, and the guest may see which pages are its
 /// kernel's.
 inline constexpr std::uint64_t guest_kernel = 1ull << 52;
@@ -21,8 +21,7 @@ inline constexpr std::uint64_t l1_structure = Pte::present | Pte::write | Pte::f
 /// A present level-1 entry as it is stored: reachable from ring 3, never global.
 constexpr Pte adjust_l1(Pte entry) noexcept {
     std::uint64_t raw = entry.raw() & ~Pte::global;
-    if ((raw & Pte::user) == 0)
-        raw |= Pte::user | guest_kernel;
+    if ((raw & Pte::user) == 0) raw |= Pte::user | guest_kernel;
     return Pte{raw};
 }
 constexpr Pte adjust_upper(Pte entry, FrameType level) noexcept {

@@ -18,23 +18,19 @@ public:
     /// Moves the lock to `frame` unless it is there already. inval: not a table in use of the
     /// domain.
     Status hold(MachineFrame frame, DomainSlot owner) noexcept {
-        if (frame == frame_)
-            return {};
+        if (frame == frame_) return {};
         release();
         level_ = TRY(lock_table(frame, owner));
         frame_ = frame;
         return {};
     }
     void release() noexcept {
-        if (frame_ == invalid_frame)
-            return;
+        if (frame_ == invalid_frame) return;
         unlock_table(frame_);
         frame_ = invalid_frame;
     }
     [[nodiscard]] FrameType level() const noexcept { return level_; }
-    [[nodiscard]] Atomic<std::uint64_t>& entry(unsigned index) const noexcept {
-        return table_entries(frame_)[index];
-    }
+    [[nodiscard]] Atomic<std::uint64_t>& entry(unsigned index) const noexcept { return table_entries(frame_)[index]; }
 
 private:
     MachineFrame frame_{invalid_frame};
@@ -63,26 +59,23 @@ template <typename Exchange>
             return taken;
     auto before = exchange(value);
     if (!before) [[unlikely]] {
-        if (takes)
-            l1_entry_put(context, value);
+        if (takes) l1_entry_put(context, value);
         return before.error();
     }
     // With the same frame and rights as before, what the old entry held is the new one's.
-    if ((takes || !value.is_present()) && before->is_present())
-        l1_entry_put(context, *before);
+    if ((takes || !value.is_present()) && before->is_present()) l1_entry_put(context, *before);
     return {};
 }
 
 /// The common case by itself: a level-1 entry, whatever it was before. The processor may be setting
 /// A and D at the same time; nothing else in the entry can change while the table is locked.
-[[gnu::always_inline]] inline Status replace_entry(PageContext& context, const LockedTable& table,
-                                                   unsigned index, Pte value) noexcept {
+[[gnu::always_inline]] inline Status replace_entry(PageContext& context, const LockedTable& table, unsigned index,
+                                                   Pte value) noexcept {
     if (table.level() != FrameType::l1) [[unlikely]]
         return replace_entry(context, table, index, value, AccessBits::replace);
     Atomic<std::uint64_t>& slot = table.entry(index);
-    return replace_l1(context, slot.load(Order::relaxed), value, [&](Pte next) {
-        return Result<Pte>{Pte{slot.exchange(next.raw(), Order::acq_rel)}};
-    });
+    return replace_l1(context, slot.load(Order::relaxed), value,
+                      [&](Pte next) { return Result<Pte>{Pte{slot.exchange(next.raw(), Order::acq_rel)}}; });
 }
 
 } // namespace cero
