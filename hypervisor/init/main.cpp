@@ -16,7 +16,6 @@
 #include <platform/acpi/machine.hpp>
 #include <platform/boot/options.hpp>
 #include <platform/log/log.hpp>
-#include <platform/serial/console.hpp>
 #include <platform/serial/uart.hpp>
 
 extern "C" {
@@ -75,11 +74,7 @@ std::uint32_t cpu_limit() noexcept {
 } // namespace
 
 /// On the boot stack, with the boot tables: builds the final ones and moves to the CPU's own stack.
-extern "C" [[noreturn]] void start_hypervisor(std::uint64_t boot_information) noexcept;
-/// On the CPU's own stack.
-extern "C" [[noreturn]] void continue_start() noexcept;
-
-void start_hypervisor(std::uint64_t boot_information) noexcept {
+extern "C" [[noreturn]] void start_hypervisor(std::uint64_t boot_information) noexcept {
     for (const Constructor* run = constructors_start; run < constructors_end; ++run) (*run)();
     const bool good = arch::read_boot_information(boot_information);
     open_console();
@@ -107,7 +102,8 @@ void start_hypervisor(std::uint64_t boot_information) noexcept {
     __builtin_unreachable();
 }
 
-void continue_start() noexcept {
+/// On the CPU's own stack.
+extern "C" [[noreturn]] void continue_start() noexcept {
     const platform::AcpiInfo& acpi = platform::acpi_info();
     arch::ioapic::init(acpi);
     arch::set_cpu_online(CpuId{0});
@@ -121,7 +117,7 @@ void continue_start() noexcept {
     arch::online_cpus().for_each([&](CpuId) { ++running; });
     log(Level::info, "%u of %u CPUs run; %lu KiB for the hypervisor, %lu KiB free", running, arch::cpu_count(),
         arch::hypervisor_frames() * 4, allocator_free_frames() * 4);
-    platform::start_console_input();
+    platform::uart::start_input();
     if (!build_control_domain()) // the boot entry's mistake, not ours: no panic
         log(Level::error, "there is no first domain, so nothing to run: mend the boot entry and reset the machine");
     arch::run_guests();

@@ -25,10 +25,6 @@ void write_sleep(std::uint16_t port, std::uint8_t type) noexcept {
     if (port != 0) out16(port, static_cast<std::uint16_t>(type << 10 | sleep_enable));
 }
 
-[[noreturn]] void halt_forever() noexcept {
-    for (;;) __asm__ volatile("cli; hlt");
-}
-
 } // namespace
 
 void power_off() noexcept {

@@ -26,11 +26,9 @@ struct PerCpu {
     std::uint64_t scratch;
     Atomic<std::uint32_t> softirqs;
     std::uint32_t id;
-    bool in_guest_context; ///< false while a hypervisor-only address space (idle) is loaded
     std::uint32_t apic_id;
-    void* core;      ///< hv-core's own per-CPU structure (run queue ...)
-    Vcpu* idle;      ///< set by hv-core before the CPU schedules
-    Vcpu* fpu_owner; ///< whose FPU state the registers hold
+    void* core; ///< hv-core's own per-CPU structure (run queue ...)
+    Vcpu* idle; ///< set by hv-core before the CPU schedules
 };
 
 #ifdef CERO_HOST_TEST

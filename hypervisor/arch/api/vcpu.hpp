@@ -15,17 +15,15 @@ struct GuestRegs {
     std::uint64_t r15, r14, r13, r12, rbp, rbx; // preserved by C++: saved only on the slow path
     std::uint64_t r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
     std::uint32_t error_code;
-    std::uint32_t entry_vector; ///< exception or interrupt vector; entry_syscall after SYSCALL
+    std::uint32_t entry_vector; ///< exception or interrupt vector; 0x100 after SYSCALL
     std::uint64_t rip, cs, rflags, rsp, ss;
 };
 static_assert(sizeof(GuestRegs) == 168);
-inline constexpr std::uint32_t entry_syscall = 0x100;
 
 /// Bits of ArchVcpu::exit_work: what the way back to the guest must do first.
 enum ExitWork : std::uint32_t {
     exit_nmi = 1u << 0,        ///< a virtual NMI waits
     exit_time_areas = 1u << 1, ///< hv-core: runstate or time area to be written on the next kernel-mode exit
-    exit_destroyed = 1u << 2,  ///< the vCPU may not run any more: reschedule
 };
 
 struct Callback {
@@ -69,7 +67,6 @@ struct alignas(64) ArchVcpu {
     std::uint64_t dr[4], dr6, dr7;
     std::uint64_t cr4; ///< guest's view of the bits that it controls
     std::uint64_t xcr0;
-    std::uint32_t fpu_cpu; ///< CPU whose registers may still hold this state
     alignas(64) unsigned char fpu[xsave_area_size];
 };
 static_assert(offsetof(ArchVcpu, regs) % 16 == 8);

@@ -9,10 +9,7 @@ namespace {
 constexpr std::size_t table_header = 36;
 constexpr std::size_t max_table = 1u << 20;
 constexpr std::uint32_t signature(const char (&name)[5]) noexcept {
-    return static_cast<std::uint32_t>(static_cast<unsigned char>(name[0])) |
-           static_cast<std::uint32_t>(static_cast<unsigned char>(name[1])) << 8 |
-           static_cast<std::uint32_t>(static_cast<unsigned char>(name[2])) << 16 |
-           static_cast<std::uint32_t>(static_cast<unsigned char>(name[3])) << 24;
+    return static_cast<std::uint32_t>(name[0] | name[1] << 8 | name[2] << 16 | name[3] << 24);
 }
 
 bool checksum_is_good(ByteView bytes) noexcept {
@@ -31,11 +28,7 @@ ByteView load_table(PhysicalReader read, std::uint64_t address) noexcept {
 }
 
 void add_cpu(AcpiInfo& info, std::uint32_t apic_id, std::uint32_t acpi_id, std::uint32_t flags) noexcept {
-    if ((flags & 1) == 0) return;
-    if (info.cpu_count == AcpiInfo::max_cpus)
-        ++info.cpus_beyond;
-    else
-        info.cpus[info.cpu_count++] = {apic_id, acpi_id};
+    if ((flags & 1) != 0 && info.cpu_count < AcpiInfo::max_cpus) info.cpus[info.cpu_count++] = {apic_id, acpi_id};
 }
 
 void parse_madt_entry(ByteView entry, AcpiInfo& info) noexcept {
@@ -81,7 +74,6 @@ void parse_fadt(ByteView table, PhysicalReader read, AcpiInfo& info) noexcept {
     info.acpi_enable = table.read<std::uint8_t>(52);
     info.pm1a_control = static_cast<std::uint16_t>(table.read<std::uint32_t>(64));
     info.pm1b_control = static_cast<std::uint16_t>(table.read<std::uint32_t>(68));
-    info.pm_timer = static_cast<std::uint16_t>(table.read<std::uint32_t>(76));
     constexpr std::uint32_t reset_supported = 1u << 10;
     if (table.size() >= 129 && (table.read<std::uint32_t>(112) & reset_supported) != 0) {
         info.reset_space = table.read<std::uint8_t>(116);

@@ -25,7 +25,7 @@ struct AcpiInfo {
     };
     static constexpr unsigned max_cpus = 64, max_ioapics = 8, max_overrides = 16;
     Cpu cpus[max_cpus];
-    unsigned cpu_count{}, cpus_beyond{};
+    unsigned cpu_count{};
     IoApic ioapics[max_ioapics];
     unsigned ioapic_count{};
     Override overrides[max_overrides];
@@ -36,7 +36,6 @@ struct AcpiInfo {
     std::uint8_t mcfg_first_bus{}, mcfg_last_bus{};
     bool has_fadt{}, has_s5{};
     std::uint16_t pm1a_control{}, pm1b_control{};
-    std::uint16_t pm_timer{};
     std::uint8_t s5_a{}, s5_b{}; ///< SLP_TYP values
     std::uint32_t smi_command{};
     std::uint8_t acpi_enable{};

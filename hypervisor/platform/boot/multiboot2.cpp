@@ -7,16 +7,9 @@ namespace cero::platform {
 namespace {
 
 // [Multiboot2 specification 2.0, "Boot information format"]
-constexpr std::uint32_t tag_end = 0;
-constexpr std::uint32_t tag_command_line = 1;
-constexpr std::uint32_t tag_loader = 2;
-constexpr std::uint32_t tag_module = 3;
-constexpr std::uint32_t tag_memory_map = 6;
-constexpr std::uint32_t tag_acpi_old = 14;
-constexpr std::uint32_t tag_acpi_new = 15;
-constexpr std::size_t info_header = 8;
-constexpr std::size_t tag_header = 8;
-constexpr std::size_t min_map_entry = 24;
+constexpr std::uint32_t tag_end = 0, tag_command_line = 1, tag_module = 3, tag_memory_map = 6, tag_acpi_old = 14,
+                        tag_acpi_new = 15;
+constexpr std::size_t info_header = 8, tag_header = 8, min_map_entry = 24;
 
 void add_range(Multiboot2Info& info, std::uint64_t base, std::uint64_t size, arch::MemoryType type) noexcept {
     if (size == 0 || base + size < base) return;
@@ -65,8 +58,6 @@ bool parse_multiboot2(std::span<const std::byte> bytes, Multiboot2Info& info) no
         const ByteView body = view.slice(at + tag_header, size - tag_header);
         if (type == tag_command_line)
             info.command_line = body.text();
-        else if (type == tag_loader)
-            info.loader = body.text();
         else if (type == tag_module)
             parse_module(body, info);
         else if (type == tag_memory_map)

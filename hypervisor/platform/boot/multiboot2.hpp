@@ -16,7 +16,6 @@ struct Multiboot2Info {
         std::string_view command_line;
     };
     std::string_view command_line;
-    std::string_view loader;
     arch::MemoryRange ranges[max_memory_ranges];
     unsigned range_count{};
     Module modules[max_modules];

@@ -17,47 +17,40 @@ std::uint32_t address_of(arch::PciAddress at, std::uint16_t offset) noexcept {
 std::uint16_t data_port(std::uint16_t offset) noexcept {
     return static_cast<std::uint16_t>(pci_data_port + (offset & 3));
 }
+std::uint32_t read(std::uint32_t address, std::uint16_t port, unsigned bytes) noexcept {
+    const LockGuard guard{lock};
+    arch::out32(pci_address_port, address);
+    return arch::in_port(port, bytes);
+}
+void write(std::uint32_t address, std::uint16_t port, unsigned bytes, std::uint32_t value) noexcept {
+    const LockGuard guard{lock};
+    arch::out32(pci_address_port, address);
+    arch::out_port(port, bytes, value);
+}
 
 } // namespace
 
 std::uint32_t pci_read32(arch::PciAddress at, std::uint16_t offset) noexcept {
-    const LockGuard guard{lock};
-    arch::out32(pci_address_port, address_of(at, offset));
-    return arch::in32(pci_data_port);
+    return read(address_of(at, offset), pci_data_port, 4);
 }
 std::uint16_t pci_read16(arch::PciAddress at, std::uint16_t offset) noexcept {
-    const LockGuard guard{lock};
-    arch::out32(pci_address_port, address_of(at, offset));
-    return arch::in16(data_port(offset));
+    return static_cast<std::uint16_t>(read(address_of(at, offset), data_port(offset), 2));
 }
 void pci_write32(arch::PciAddress at, std::uint16_t offset, std::uint32_t value) noexcept {
-    const LockGuard guard{lock};
-    arch::out32(pci_address_port, address_of(at, offset));
-    arch::out32(pci_data_port, value);
+    write(address_of(at, offset), pci_data_port, 4, value);
 }
 void pci_write16(arch::PciAddress at, std::uint16_t offset, std::uint16_t value) noexcept {
-    const LockGuard guard{lock};
-    arch::out32(pci_address_port, address_of(at, offset));
-    arch::out16(data_port(offset), value);
+    write(address_of(at, offset), data_port(offset), 2, value);
 }
 
 void pci_guest_address_write(std::uint32_t value) noexcept { guest_address = value; }
 std::uint32_t pci_guest_address() noexcept { return guest_address; }
 
 std::uint32_t pci_guest_data_read(std::uint16_t port, unsigned bytes) noexcept {
-    const LockGuard guard{lock};
-    arch::out32(pci_address_port, guest_address);
-    return bytes == 1 ? arch::in8(port) : bytes == 2 ? arch::in16(port) : arch::in32(port);
+    return read(guest_address, port, bytes);
 }
 void pci_guest_data_write(std::uint16_t port, unsigned bytes, std::uint32_t value) noexcept {
-    const LockGuard guard{lock};
-    arch::out32(pci_address_port, guest_address);
-    if (bytes == 1)
-        arch::out8(port, static_cast<std::uint8_t>(value));
-    else if (bytes == 2)
-        arch::out16(port, static_cast<std::uint16_t>(value));
-    else
-        arch::out32(port, value);
+    write(guest_address, port, bytes, value);
 }
 
 } // namespace cero::platform

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <platform/serial/uart.hpp>
 
+#include <arch/api/cpu.hpp>
+#include <arch/api/irq.hpp>
 #include <arch/x86_64/io/port.hpp>
-#include <cero/lib/atomic.hpp>
+#include <platform/acpi/machine.hpp>
 
 namespace cero::platform::uart {
 namespace {
@@ -46,8 +48,6 @@ bool open(unsigned number, std::uint32_t baud) noexcept {
     return true;
 }
 
-bool is_open() noexcept { return base != 0; }
-
 void put(char c) noexcept {
     if (base == 0) return;
     for (unsigned tries = 0; (reg_read(line_status) & status_room) == 0 && tries < 100000; ++tries)
@@ -55,7 +55,9 @@ void put(char c) noexcept {
     reg_write(data, static_cast<std::uint8_t>(c));
 }
 
-bool receive() noexcept {
+namespace {
+/// Drains the receiver into the input ring.
+void receive(std::uint32_t) noexcept {
     bool any = false;
     while (base != 0 && (reg_read(line_status) & status_data) != 0) {
         const auto c = static_cast<char>(reg_read(data));
@@ -65,8 +67,9 @@ bool receive() noexcept {
         head.store(at + 1, Order::release);
         any = true;
     }
-    return any;
+    if (any) arch::raise_softirq(arch::Softirq::console);
 }
+} // namespace
 
 std::size_t take(char* out, std::size_t bytes) noexcept {
     std::size_t count = 0;
@@ -76,9 +79,16 @@ std::size_t take(char* out, std::size_t bytes) noexcept {
     return count;
 }
 
-std::uint8_t enable_interrupt() noexcept {
+void start_input() noexcept {
+    if (base == 0) return;
     reg_write(interrupt_enable, 1);
-    return irq;
+    AcpiInfo::Override line{irq, false, false, irq};
+    const AcpiInfo& acpi = acpi_info();
+    for (unsigned n = 0; n < acpi.override_count; ++n)
+        if (acpi.overrides[n].irq == irq) line = acpi.overrides[n];
+    const auto routed = arch::route_own_gsi(line.gsi, line.level ? arch::Trigger::level : arch::Trigger::edge,
+                                            line.low ? arch::Polarity::low : arch::Polarity::high, &receive);
+    if (routed) arch::irq_unmask(*routed);
 }
 
 bool owns_port(std::uint16_t port) noexcept { return base != 0 && port >= base && port < base + port_span; }

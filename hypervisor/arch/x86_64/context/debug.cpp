@@ -13,18 +13,7 @@ constexpr std::uint64_t dr7_reserved_clear = 0xd800, dr7_fixed = 0x400;
 constexpr std::uint64_t dr6_reserved_set = 0xffff0ff0, dr6_reserved_clear = 0x1000;
 
 template <unsigned Number> void write_dr(std::uint64_t value) noexcept {
-    if constexpr (Number == 0)
-        __asm__ volatile("mov %0, %%dr0" : : "r"(value));
-    else if constexpr (Number == 1)
-        __asm__ volatile("mov %0, %%dr1" : : "r"(value));
-    else if constexpr (Number == 2)
-        __asm__ volatile("mov %0, %%dr2" : : "r"(value));
-    else if constexpr (Number == 3)
-        __asm__ volatile("mov %0, %%dr3" : : "r"(value));
-    else if constexpr (Number == 6)
-        __asm__ volatile("mov %0, %%dr6" : : "r"(value));
-    else
-        __asm__ volatile("mov %0, %%dr7" : : "r"(value));
+    __asm__ volatile("mov %0, %%dr%c1" : : "r"(value), "i"(Number));
 }
 
 /// An enabled I/O breakpoint (type 2), which exists with CR4.DE only.

@@ -13,12 +13,7 @@ constexpr unsigned fcw = 0, mxcsr = 24, header_bv = 512;
 constexpr unsigned legacy_size = 512;
 constexpr std::uint32_t allowed_mxcsr = 0xffff;
 
-std::uint64_t read_word(const ArchVcpu& vcpu, unsigned offset) noexcept {
-    std::uint64_t value;
-    std::memcpy(&value, vcpu.fpu + offset, sizeof value);
-    return value;
-}
-void write_word(ArchVcpu& vcpu, unsigned offset, std::uint64_t value) noexcept {
+template <typename T> void put(ArchVcpu& vcpu, unsigned offset, T value) noexcept {
     std::memcpy(vcpu.fpu + offset, &value, sizeof value);
 }
 
@@ -26,10 +21,8 @@ void write_word(ArchVcpu& vcpu, unsigned offset, std::uint64_t value) noexcept {
 
 void fpu_reset(ArchVcpu& vcpu) noexcept {
     std::memset(vcpu.fpu, 0, sizeof vcpu.fpu);
-    const std::uint16_t control = 0x37f;
-    const std::uint32_t status = 0x1f80;
-    std::memcpy(vcpu.fpu + fcw, &control, sizeof control);
-    std::memcpy(vcpu.fpu + mxcsr, &status, sizeof status);
+    put<std::uint16_t>(vcpu, fcw, 0x37f);
+    put<std::uint32_t>(vcpu, mxcsr, 0x1f80);
     vcpu.xcr0 = 1;
     vcpu.task_switched = false;
 }
@@ -66,9 +59,10 @@ void fpu_set_legacy(ArchVcpu& vcpu, const void* image) noexcept {
     std::memset(vcpu.fpu, 0, sizeof vcpu.fpu);
     std::memcpy(vcpu.fpu, image, legacy_size);
     // A reserved MXCSR bit would fault in our XRSTOR.
-    const std::uint64_t word = read_word(vcpu, mxcsr);
-    write_word(vcpu, mxcsr, (word & allowed_mxcsr) | (word >> 32 << 32));
-    write_word(vcpu, header_bv, 3);
+    std::uint32_t status;
+    std::memcpy(&status, vcpu.fpu + mxcsr, sizeof status);
+    put<std::uint32_t>(vcpu, mxcsr, status & allowed_mxcsr);
+    put<std::uint64_t>(vcpu, header_bv, 3);
 }
 
 bool fpu_set_xcr0(ArchVcpu& vcpu, std::uint64_t value) noexcept {

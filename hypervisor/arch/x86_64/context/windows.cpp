@@ -24,11 +24,6 @@ void set_ldt_descriptor(CpuArea& area, std::uint32_t entries) noexcept {
     page[index + 1] = base >> 32;
 }
 
-void load_ldt_register(std::uint32_t entries) noexcept {
-    const std::uint32_t selector = entries == 0 ? 0 : CERO_SEL_LDT;
-    __asm__ volatile("lldt %w0" : : "r"(selector) : "memory");
-}
-
 } // namespace
 
 void show_gdt(const Vcpu& vcpu, bool flush) noexcept {
@@ -60,7 +55,7 @@ void show_ldt(Vcpu& vcpu, bool flush) noexcept {
         area.loaded_ldt_pages = static_cast<std::uint16_t>(arch.ldt_mapped);
     }
     set_ldt_descriptor(area, arch.ldt_entries == 0 ? 1 : arch.ldt_entries);
-    load_ldt_register(arch.ldt_entries);
+    __asm__ volatile("lldt %w0" : : "r"(arch.ldt_entries == 0 ? 0 : CERO_SEL_LDT) : "memory");
 }
 
 bool in_ldt_window(std::uint64_t address) noexcept {

@@ -23,22 +23,15 @@ extern const PatchSite patch_sites_start[], patch_sites_end[];
 namespace cero::arch {
 namespace {
 
-static_assert(offsetof(PerCpu, current) == PERCPU_CURRENT);
-static_assert(offsetof(PerCpu, regs_end) == PERCPU_REGS_END);
-static_assert(offsetof(PerCpu, stack_top) == PERCPU_STACK_TOP);
-static_assert(offsetof(PerCpu, scratch) == PERCPU_SCRATCH);
-static_assert(offsetof(PerCpu, softirqs) == PERCPU_SOFTIRQS);
-static_assert(offsetof(ArchVcpu, regs) == VCPU_R15);
-static_assert(offsetof(ArchVcpu, regs.r11) == VCPU_R11);
-static_assert(offsetof(ArchVcpu, regs.rax) == VCPU_RAX);
-static_assert(offsetof(ArchVcpu, regs.rdi) == VCPU_RDI);
-static_assert(offsetof(ArchVcpu, regs.error_code) == VCPU_ERROR);
-static_assert(offsetof(ArchVcpu, regs.rip) == VCPU_RIP);
-static_assert(offsetof(ArchVcpu, regs.rflags) == VCPU_RFLAGS);
-static_assert(offsetof(ArchVcpu, regs.rsp) == VCPU_RSP);
-static_assert(offsetof(ArchVcpu, info) == VCPU_INFO);
-static_assert(offsetof(ArchVcpu, exit_work) == VCPU_EXIT_WORK);
-static_assert(offsetof(ArchVcpu, user_mode) == VCPU_USER_MODE);
+static_assert(offsetof(PerCpu, current) == PERCPU_CURRENT && offsetof(PerCpu, regs_end) == PERCPU_REGS_END &&
+              offsetof(PerCpu, stack_top) == PERCPU_STACK_TOP && offsetof(PerCpu, scratch) == PERCPU_SCRATCH &&
+              offsetof(PerCpu, softirqs) == PERCPU_SOFTIRQS);
+static_assert(offsetof(ArchVcpu, regs) == VCPU_R15 && offsetof(ArchVcpu, regs.r11) == VCPU_R11 &&
+              offsetof(ArchVcpu, regs.rax) == VCPU_RAX && offsetof(ArchVcpu, regs.rdi) == VCPU_RDI &&
+              offsetof(ArchVcpu, regs.error_code) == VCPU_ERROR && offsetof(ArchVcpu, regs.rip) == VCPU_RIP &&
+              offsetof(ArchVcpu, regs.rflags) == VCPU_RFLAGS && offsetof(ArchVcpu, regs.rsp) == VCPU_RSP &&
+              offsetof(ArchVcpu, info) == VCPU_INFO && offsetof(ArchVcpu, exit_work) == VCPU_EXIT_WORK &&
+              offsetof(ArchVcpu, user_mode) == VCPU_USER_MODE);
 
 struct [[gnu::packed]] DescriptorPointer {
     std::uint16_t limit;

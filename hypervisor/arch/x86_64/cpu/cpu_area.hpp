@@ -23,15 +23,9 @@ struct [[gnu::packed]] Tss {
 };
 static_assert(sizeof(Tss) == 104);
 
-/// What another CPU asks of this one; see smp/messages.cpp.
-struct Mailbox {
-    Atomic<std::uint32_t> requests;
-};
-
 struct CpuArea {
     PerCpu cpu;
     alignas(16) Tss tss;
-    Mailbox mailbox;
     bool halted_by_panic;
     std::uint64_t loaded_gdt[14]; ///< entries of the GDT window as they are now
     std::uint16_t loaded_ldt_pages;

@@ -15,15 +15,11 @@ void detect_features() noexcept {
     features.xsave = bit(one.ecx, 26) && features.max_leaf >= 0xd;
     features.x2apic = bit(one.ecx, 21);
     features.tsc_deadline = bit(one.ecx, 24);
-    features.pge = bit(one.edx, 13);
     if (features.max_leaf >= 7) {
-        const CpuidResult seven = cpuid(7);
-        features.fsgsbase = bit(seven.ebx, 0);
-        features.smep = bit(seven.ebx, 7);
-        features.smap = bit(seven.ebx, 20);
-        features.umip = bit(seven.ecx, 2);
+        const std::uint32_t seven = cpuid(7).ebx;
+        features.smep = bit(seven, 7);
+        features.smap = bit(seven, 20);
     }
-    if (features.max_leaf >= 6) features.arat = bit(cpuid(6).eax, 2);
     if (features.max_extended_leaf >= 0x80000001) features.pages_1g = bit(cpuid(0x80000001).edx, 26);
     if (features.max_extended_leaf >= 0x80000007) features.invariant_tsc = bit(cpuid(0x80000007).edx, 8);
     constexpr unsigned least_bits = 36;

@@ -5,20 +5,9 @@ namespace cero::arch {
 namespace {
 
 constexpr bool is_legacy_prefix(std::uint8_t byte) noexcept {
-    switch (byte) {
-    case 0x26:
-    case 0x2e:
-    case 0x36:
-    case 0x3e: // segments
-    case 0x64:
-    case 0x65:
-    case 0x66: // operand size
-    case 0x67: // address size: no difference in length with the forms below
-    case 0xf0: // lock
-    case 0xf2:
-    case 0xf3: return true;
-    default: return false;
-    }
+    return (byte & 0xe7) == 0x26 ||          // es, cs, ss, ds
+           (byte >= 0x64 && byte <= 0x67) || // fs, gs; operand size; address size: the forms below keep their length
+           byte == 0xf0 || byte == 0xf2 || byte == 0xf3; // lock, repeat
 }
 
 /// Opcodes of the maps that take a ModRM byte, as far as this code emulates any of them.

@@ -41,19 +41,14 @@ std::uint32_t guest_read_port(const Vcpu& vcpu, std::uint16_t port, unsigned byt
     if (!may_access(vcpu, port, bytes)) return ~0u;
     if (port == platform::pci_address_port && bytes == 4) return platform::pci_guest_address();
     if (is_pci_data(port)) return platform::pci_guest_data_read(port, bytes);
-    return bytes == 1 ? in8(port) : bytes == 2 ? in16(port) : in32(port);
+    return in_port(port, bytes);
 }
 
 void guest_write_port(const Vcpu& vcpu, std::uint16_t port, unsigned bytes, std::uint32_t value) noexcept {
     if (!may_access(vcpu, port, bytes)) return;
     if (port == platform::pci_address_port && bytes == 4) return platform::pci_guest_address_write(value);
     if (is_pci_data(port)) return platform::pci_guest_data_write(port, bytes, value);
-    if (bytes == 1)
-        out8(port, static_cast<std::uint8_t>(value));
-    else if (bytes == 2)
-        out16(port, static_cast<std::uint16_t>(value));
-    else
-        out32(port, value);
+    out_port(port, bytes, value);
 }
 
 } // namespace cero::arch

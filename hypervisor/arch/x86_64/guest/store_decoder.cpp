@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <arch/x86_64/guest/store_decoder.hpp>
 
+#include <arch/x86_64/cpu/registers.hpp>
 #include <arch/x86_64/guest/instruction.hpp>
 #include <arch/x86_64/guest/register_file.hpp>
 
 namespace cero::arch {
 namespace {
 
-namespace flag {
-constexpr std::uint64_t cf = 1, pf = 4, af = 0x10, zf = 0x40, sf = 0x80, of = 0x800;
-constexpr std::uint64_t resume = 0x10000;
-constexpr std::uint64_t arithmetic = cf | pf | af | zf | sf | of;
-} // namespace flag
+constexpr std::uint64_t arithmetic_flags = rflags::cf | rflags::pf | rflags::af | rflags::zf | rflags::sf | rflags::of;
 
 enum class Operand : std::uint8_t { reg, imm8, imm_wide };
 
@@ -74,29 +71,19 @@ bool is_bit_operation(StoreKind kind) noexcept {
 std::uint64_t result_flags(std::uint64_t value, unsigned bytes) noexcept {
     value &= width_mask(bytes);
     std::uint64_t flags = 0;
-    flags |= value == 0 ? flag::zf : 0;
-    flags |= (value >> (bytes * 8 - 1) & 1) != 0 ? flag::sf : 0;
-    flags |= __builtin_parity(static_cast<unsigned>(value & 0xff)) == 0 ? flag::pf : 0;
+    flags |= value == 0 ? rflags::zf : 0;
+    flags |= (value >> (bytes * 8 - 1) & 1) != 0 ? rflags::sf : 0;
+    flags |= __builtin_parity(static_cast<unsigned>(value & 0xff)) == 0 ? rflags::pf : 0;
     return flags;
 }
 
-std::uint64_t subtract_flags(std::uint64_t a, std::uint64_t b, unsigned bytes) noexcept {
-    const std::uint64_t result = (a - b) & width_mask(bytes);
-    const unsigned top = bytes * 8 - 1;
-    std::uint64_t flags = result_flags(result, bytes);
-    flags |= a < b ? flag::cf : 0;
-    flags |= ((a ^ b ^ result) & 0x10) != 0 ? flag::af : 0;
-    flags |= (((a ^ b) & (a ^ result)) >> top & 1) != 0 ? flag::of : 0;
-    return flags;
-}
-
-std::uint64_t add_flags(std::uint64_t a, std::uint64_t b, unsigned bytes) noexcept {
-    const std::uint64_t result = (a + b) & width_mask(bytes);
-    const unsigned top = bytes * 8 - 1;
-    std::uint64_t flags = result_flags(result, bytes);
-    flags |= result < a ? flag::cf : 0;
-    flags |= ((a ^ b ^ result) & 0x10) != 0 ? flag::af : 0;
-    flags |= ((~(a ^ b) & (a ^ result)) >> top & 1) != 0 ? flag::of : 0;
+/// All arithmetic flags of a + b, or of a - b.
+std::uint64_t sum_flags(std::uint64_t a, std::uint64_t b, unsigned bytes, bool subtract) noexcept {
+    const std::uint64_t result = (subtract ? a - b : a + b) & width_mask(bytes);
+    const std::uint64_t overflow = (subtract ? a ^ b : ~(a ^ b)) & (a ^ result);
+    std::uint64_t flags = result_flags(result, bytes) | ((a ^ b ^ result) & rflags::af);
+    flags |= (subtract ? a < b : result < a) ? rflags::cf : 0;
+    flags |= (overflow >> (bytes * 8 - 1) & 1) != 0 ? rflags::of : 0;
     return flags;
 }
 
@@ -116,11 +103,8 @@ std::optional<StoreInstruction> decode_store(std::span<const std::uint8_t> code)
                            0};
     if (store.from_register && form->is_byte && in->rex == 0 && modrm_reg >= 4)
         return {}; // ah, ch, dh, bh: no kernel does that
-    unsigned immediate_bytes = 0;
-    if (form->operand == Operand::imm8)
-        immediate_bytes = 1;
-    else if (form->operand == Operand::imm_wide)
-        immediate_bytes = store.bytes == 2 ? 2 : 4;
+    const unsigned wide_bytes = store.bytes == 2 ? 2 : 4;
+    const unsigned immediate_bytes = store.from_register ? 0 : form->operand == Operand::imm8 ? 1 : wide_bytes;
     if (in->length + immediate_bytes > code.size()) return {};
     std::uint64_t raw = 0;
     for (unsigned n = 0; n < immediate_bytes; ++n) raw |= static_cast<std::uint64_t>(code[in->length + n]) << (n * 8);
@@ -162,30 +146,30 @@ void retire_store(const StoreInstruction& in, GuestRegs& regs, std::uint64_t old
     old &= mask;
     if (in.kind == StoreKind::mov) { // neither flags nor registers
         regs.rip += in.length;
-        regs.rflags &= ~flag::resume;
+        regs.rflags &= ~rflags::rf;
         return;
     }
     std::uint64_t flags = 0;
     if (in.kind == StoreKind::compare_exchange)
-        flags = subtract_flags(regs.rax & mask, old, in.bytes);
+        flags = sum_flags(regs.rax & mask, old, in.bytes, true);
     else if (in.kind == StoreKind::add || in.kind == StoreKind::exchange_add)
-        flags = add_flags(old, source, in.bytes);
+        flags = sum_flags(old, source, in.bytes, false);
     else if (in.kind == StoreKind::subtract)
-        flags = subtract_flags(old, source, in.bytes);
+        flags = sum_flags(old, source, in.bytes, true);
     else
         flags = result_flags(effect.value, in.bytes);
     if (is_bit_operation(in.kind)) {
         const bool was_set = (old >> (source & (in.bytes * 8u - 1)) & 1) != 0;
-        regs.rflags = (regs.rflags & ~flag::cf) | (was_set ? flag::cf : 0);
+        regs.rflags = (regs.rflags & ~rflags::cf) | (was_set ? rflags::cf : 0);
     } else if (in.kind != StoreKind::exchange) {
-        regs.rflags = (regs.rflags & ~flag::arithmetic) | flags;
+        regs.rflags = (regs.rflags & ~arithmetic_flags) | flags;
     }
     if (in.kind == StoreKind::exchange || in.kind == StoreKind::exchange_add)
         write_register(general_register(regs, in.reg), old, in.bytes);
     else if (in.kind == StoreKind::compare_exchange && !effect.stores)
         write_register(regs.rax, old, in.bytes);
     regs.rip += in.length;
-    regs.rflags &= ~flag::resume;
+    regs.rflags &= ~rflags::rf;
 }
 
 } // namespace cero::arch

@@ -31,6 +31,19 @@ inline std::uint32_t in32(std::uint16_t port) noexcept {
     return value;
 }
 
+/// Accesses of 1, 2 or 4 bytes.
+inline std::uint32_t in_port(std::uint16_t port, unsigned bytes) noexcept {
+    return bytes == 1 ? in8(port) : bytes == 2 ? in16(port) : in32(port);
+}
+inline void out_port(std::uint16_t port, unsigned bytes, std::uint32_t value) noexcept {
+    if (bytes == 1)
+        out8(port, static_cast<std::uint8_t>(value));
+    else if (bytes == 2)
+        out16(port, static_cast<std::uint16_t>(value));
+    else
+        out32(port, value);
+}
+
 /// A device register of a mapped page; T is the access width.
 template <typename T> T mmio_read(std::uint64_t address) noexcept {
     return *reinterpret_cast<const volatile T*>(address);

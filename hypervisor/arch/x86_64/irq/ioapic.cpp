@@ -40,14 +40,11 @@ void disable_legacy_pics() noexcept {
     constexpr std::uint16_t master = 0x20, slave = 0xa0;
     out8(master, 0x11);
     out8(slave, 0x11);
-    out8(master + 1, 0x20);
-    out8(slave + 1, 0x28);
-    out8(master + 1, 4);
-    out8(slave + 1, 2);
-    out8(master + 1, 1);
-    out8(slave + 1, 1);
-    out8(master + 1, 0xff);
-    out8(slave + 1, 0xff);
+    constexpr std::uint8_t words[][2] = {{0x20, 0x28}, {4, 2}, {1, 1}, {0xff, 0xff}}; // vectors, cascade, mode, masks
+    for (const auto& [to_master, to_slave] : words) {
+        out8(master + 1, to_master);
+        out8(slave + 1, to_slave);
+    }
 }
 
 } // namespace

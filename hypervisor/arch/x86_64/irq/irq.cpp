@@ -48,11 +48,6 @@ void apply(const Line& line) noexcept {
         msi_write(line.target, irq_of(line).raw(), apic_id_of(line.cpu));
 }
 
-} // namespace
-
-std::uint32_t gsi_count() noexcept { return ioapic::gsi_count(); }
-
-namespace {
 Result<Irq> route(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHandler handler, std::uint32_t cookie,
                   bool is_own) noexcept {
     if (!ioapic::has_pin(gsi)) return Errno::nodev;
@@ -66,7 +61,18 @@ Result<Irq> route(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHand
     apply(*line);
     return irq_of(*line);
 }
+
+void set_masked(Irq irq, bool masked) noexcept {
+    const LockGuard guard{line_lock};
+    Line* line = line_of(irq);
+    if (line == nullptr || line->kind != Kind::pin) return;
+    line->masked = masked;
+    ioapic::set_mask(line->gsi, masked);
+}
+
 } // namespace
+
+std::uint32_t gsi_count() noexcept { return ioapic::gsi_count(); }
 
 Result<Irq> route_gsi(std::uint32_t gsi, Trigger trigger, Polarity polarity, IrqHandler handler,
                       std::uint32_t cookie) noexcept {
@@ -98,22 +104,8 @@ void release_irq(Irq irq) noexcept {
     line->kind = Kind::none;
 }
 
-void irq_mask(Irq irq) noexcept {
-    const LockGuard guard{line_lock};
-    Line* line = line_of(irq);
-    if (line == nullptr || line->kind != Kind::pin) return;
-    line->masked = true;
-    ioapic::set_mask(line->gsi, true);
-}
-
-void irq_unmask(Irq irq) noexcept {
-    const LockGuard guard{line_lock};
-    Line* line = line_of(irq);
-    if (line == nullptr || line->kind != Kind::pin) return;
-    line->masked = false;
-    ioapic::set_mask(line->gsi, false);
-}
-
+void irq_mask(Irq irq) noexcept { set_masked(irq, true); }
+void irq_unmask(Irq irq) noexcept { set_masked(irq, false); }
 void irq_eoi(Irq irq) noexcept {
     if (irq_needs_eoi(irq)) irq_unmask(irq);
 }
@@ -136,7 +128,7 @@ namespace {
 /// A level interrupt stays masked until irq_eoi(): its guest answers later than the APIC can wait.
 void handle_device(unsigned vector) noexcept {
     const Line* line = line_of(Irq{vector});
-    if (line != nullptr && line->kind == Kind::pin && line->trigger == Trigger::level) irq_mask(Irq{vector});
+    if (irq_needs_eoi(Irq{vector})) irq_mask(Irq{vector});
     lapic::eoi();
     if (line != nullptr && line->handler != nullptr) line->handler(line->cookie);
 }
@@ -144,25 +136,14 @@ void handle_device(unsigned vector) noexcept {
 } // namespace
 
 /// From entry.S, and from interrupts that met the hypervisor idle or in a window.
-extern "C" void handle_interrupt(unsigned vector) noexcept;
 extern "C" void handle_interrupt(unsigned vector) noexcept {
     switch (vector) {
-    case vector::timer:
-        raise_softirq(Softirq::timer);
-        lapic::eoi();
-        return;
+    case vector::timer: raise_softirq(Softirq::timer); [[fallthrough]];
     case vector::reschedule: // its sender has left the reason in a flag that the way out reads
-        lapic::eoi();
-        return;
-    case vector::message:
-        lapic::eoi();
-        service_remote_requests();
-        return;
-    case vector::error: lapic::eoi(); return;
-    case vector::spurious: return;
-    default:
+    case vector::error: return lapic::eoi();
+    case vector::message: lapic::eoi(); return service_remote_requests();
+    default: // the spurious one among them
         if (vector >= vector::first_device && vector <= vector::last_device) handle_device(vector);
-        return;
     }
 }
 

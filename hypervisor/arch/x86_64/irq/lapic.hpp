@@ -17,7 +17,6 @@ namespace lapic {
 void init(std::uint64_t address, bool allow_x2apic) noexcept;
 /// Every CPU: switches its APIC on.
 void enable() noexcept;
-[[nodiscard]] bool is_x2apic() noexcept;
 [[nodiscard]] std::uint32_t id() noexcept;
 void eoi() noexcept;
 void send_ipi(std::uint32_t apic_id, unsigned vector) noexcept;

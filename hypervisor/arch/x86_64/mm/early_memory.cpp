@@ -34,12 +34,6 @@ std::uint64_t EarlyMemory::allocate(std::uint64_t size, std::uint64_t align, std
     return best != 0 && reserve(best, size) ? best : 0;
 }
 
-std::uint64_t EarlyMemory::free_bytes() const noexcept {
-    std::uint64_t sum = 0;
-    for_each_free([&](std::uint64_t, std::uint64_t length) { sum += length; });
-    return sum;
-}
-
 std::uint64_t EarlyMemory::ram_end() const noexcept {
     std::uint64_t end = 0;
     for (const MemoryRange& range : map_)

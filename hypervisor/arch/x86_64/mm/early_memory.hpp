@@ -34,7 +34,6 @@ public:
             }
         }
     }
-    [[nodiscard]] std::uint64_t free_bytes() const noexcept;
     /// One past the last byte of RAM.
     [[nodiscard]] std::uint64_t ram_end() const noexcept;
 

@@ -50,14 +50,10 @@ std::uint64_t* walk(std::uint64_t address, unsigned level) noexcept {
 void map_range(std::uint64_t address, std::uint64_t physical, std::uint64_t bytes, std::uint64_t flags) noexcept {
     while (bytes != 0) {
         const std::uint64_t both = address | physical;
-        std::uint64_t step = page_size;
-        if (features.pages_1g && (both & (size_1g - 1)) == 0 && bytes >= size_1g)
-            step = size_1g;
-        else if ((both & (size_2m - 1)) == 0 && bytes >= size_2m)
-            step = size_2m;
-        *walk(address, step == page_size ? 1
-                       : step == size_2m ? 2
-                                         : 3) = physical | flags | (step == page_size ? 0 : pte::large);
+        const bool fits_2m = (both & (size_2m - 1)) == 0 && bytes >= size_2m;
+        const bool fits_1g = features.pages_1g && (both & (size_1g - 1)) == 0 && bytes >= size_1g;
+        const std::uint64_t step = fits_1g ? size_1g : fits_2m ? size_2m : page_size;
+        *walk(address, fits_1g ? 3 : fits_2m ? 2 : 1) = physical | flags | (fits_2m ? pte::large : 0);
         address += step;
         physical += step;
         bytes -= step;

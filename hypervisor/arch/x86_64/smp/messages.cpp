@@ -22,10 +22,10 @@ struct Message {
 
 Atomic<std::uint64_t> online;
 Atomic<std::uint32_t> sending; ///< the right to send
-Message message;               ///< written by the sender before `waiting` is
+Message in_flight;             ///< written by the sender before `waiting` is
 Atomic<std::uint64_t> waiting; ///< CPUs that have not answered yet; pairs release with acquire
 
-void perform() noexcept {
+void perform(const Message& message) noexcept {
     switch (message.kind) {
     case Kind::flush_all: tlb_flush_local(); break;
     case Kind::flush_page: tlb_flush_local_page(GuestVirt{message.address}); break;
@@ -33,23 +33,30 @@ void perform() noexcept {
     }
 }
 
+/// The others of a set that are online.
+CpuMask others(CpuMask cpus) noexcept {
+    CpuMask rest = cpus & online_cpus();
+    rest.remove(this_cpu_id());
+    return rest;
+}
+
 void send_and_wait(CpuMask targets, const Message& what) noexcept {
     while (sending.exchange(1, Order::acquire) != 0) {
         service_remote_requests();
         relax();
     }
-    message = what;
+    in_flight = what;
     waiting.store(targets.raw(), Order::seq_cst);
     targets.for_each([](CpuId cpu) { lapic::send_ipi(cpu_area(cpu).apic_id, vector::message); });
     while (waiting.load(Order::acquire) != 0) relax();
     sending.store(0, Order::release);
 }
 
-/// The others of a set that are online.
-CpuMask others(CpuMask cpus) noexcept {
-    CpuMask rest = cpus & online_cpus();
-    rest.remove(this_cpu_id());
-    return rest;
+/// All of the set perform it, this CPU last.
+void perform_on(CpuMask cpus, const Message& what) noexcept {
+    const CpuMask rest = others(cpus);
+    if (!rest.empty()) send_and_wait(rest, what);
+    if (cpus.contains(this_cpu_id())) perform(what);
 }
 
 } // namespace
@@ -60,30 +67,21 @@ CpuMask online_cpus() noexcept { return CpuMask{online.load(Order::relaxed)}; }
 void service_remote_requests() noexcept {
     const std::uint64_t me = CpuMask::of(this_cpu_id()).raw();
     if ((waiting.load(Order::acquire) & me) == 0) return;
-    perform();
+    perform(in_flight);
     waiting.fetch_and(~me, Order::acq_rel);
 }
 
 void call_on(CpuMask cpus, void (*function)(void*), void* argument) noexcept {
-    const CpuMask rest = others(cpus);
-    if (!rest.empty()) send_and_wait(rest, {Kind::call, 0, function, argument});
-    if (cpus.contains(this_cpu_id())) function(argument);
+    perform_on(cpus, {Kind::call, 0, function, argument});
 }
 
 void tlb_flush_local() noexcept { write_cr3(read_cr3()); }
 void tlb_flush_local_page(GuestVirt address) noexcept {
     __asm__ volatile("invlpg (%0)" : : "r"(address.raw()) : "memory");
 }
-void tlb_flush(CpuMask cpus) noexcept {
-    const CpuMask rest = others(cpus);
-    if (!rest.empty()) send_and_wait(rest, {Kind::flush_all, 0, nullptr, nullptr});
-    if (cpus.contains(this_cpu_id())) tlb_flush_local();
-}
+void tlb_flush(CpuMask cpus) noexcept { perform_on(cpus, {Kind::flush_all, 0, nullptr, nullptr}); }
 void tlb_flush_page(CpuMask cpus, GuestVirt address) noexcept {
-    if (!is_canonical(address.raw())) return;
-    const CpuMask rest = others(cpus);
-    if (!rest.empty()) send_and_wait(rest, {Kind::flush_page, address.raw(), nullptr, nullptr});
-    if (cpus.contains(this_cpu_id())) tlb_flush_local_page(address);
+    if (is_canonical(address.raw())) perform_on(cpus, {Kind::flush_page, address.raw(), nullptr, nullptr});
 }
 
 void raise_softirq(Softirq softirq) noexcept { this_cpu().softirqs.fetch_or(bit(softirq), Order::relaxed); }
@@ -104,8 +102,7 @@ void halt_until_interrupt() noexcept {
 void take_interrupts() noexcept { __asm__ volatile("sti; nop; cli" : : : "memory"); }
 
 void stop_other_cpus() noexcept {
-    const CpuMask rest = others(CpuMask::all());
-    rest.for_each([](CpuId cpu) {
+    others(CpuMask::all()).for_each([](CpuId cpu) {
         area_of(cpu.raw()).halted_by_panic = true;
         lapic::send_nmi(cpu_area(cpu).apic_id);
     });

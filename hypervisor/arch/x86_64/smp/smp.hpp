@@ -15,6 +15,9 @@ void start_other_cpus() noexcept;
 void set_cpu_online(CpuId cpu) noexcept;
 /// Panic: the others stop where they are.
 void stop_other_cpus() noexcept;
+[[noreturn]] inline void halt_forever() noexcept {
+    for (;;) __asm__ volatile("cli; hlt");
+}
 /// The CPU's main loop: schedule, run guests, idle. Needs the CPU's idle vCPU. Resets the stack.
 [[noreturn]] void run_guests() noexcept;
 

@@ -78,7 +78,6 @@ void run_guests() noexcept {
     run_guests_entry();
 }
 
-extern "C" [[noreturn]] void start_secondary_cpu(CpuArea& area) noexcept;
 extern "C" [[noreturn]] void start_secondary_cpu(CpuArea& area) noexcept {
     write_cr3(hypervisor_root());
     load_cpu_state(area);

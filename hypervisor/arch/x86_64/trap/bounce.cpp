@@ -9,136 +9,68 @@
 namespace cero::arch {
 namespace {
 
-void exchange_gs(ArchVcpu& vcpu) noexcept {
+constexpr std::uint64_t largest_frame = 96;
+
+/// Exchanges the GS bases and loads the mode's tables.
+void set_mode(ArchVcpu& vcpu, bool user) noexcept {
+    vcpu.user_mode = user;
     const std::uint64_t active = read_msr(Msr::kernel_gs_base);
     write_msr(Msr::kernel_gs_base, vcpu.gs_base_inactive);
     vcpu.gs_base_inactive = active;
+    write_cr3(user ? vcpu.user_cr3 : vcpu.kernel_cr3);
 }
 
-/// Writes words downwards from an aligned stack pointer.
-class FrameWriter {
-public:
-    explicit FrameWriter(std::uint64_t sp) noexcept : sp_{sp} {}
-    [[gnu::always_inline]] void push(std::uint64_t word) noexcept {
-        sp_ -= 8;
-        good_ = good_ && store_guest_word(sp_, word);
+/// Into kernel mode, with a frame on its stack, which is written downwards: ss to rip, `extra`, r11, rcx.
+template <typename... Words>
+[[gnu::always_inline]] inline void enter_guest_kernel(Vcpu& vcpu, std::uint64_t handler, bool mask_events,
+                                                      Words... extra) noexcept {
+    ArchVcpu& arch = vcpu.arch;
+    GuestRegs& regs = arch.regs;
+    std::uint64_t sp = regs.rsp & ~15ull, cs = regs.cs & 0xfffc;
+    if (arch.user_mode) {
+        sp = arch.kernel_sp & ~15ull;
+        cs = regs.cs & 0xffff;
+        set_mode(arch, false);
     }
-    [[nodiscard]] bool good() const noexcept { return good_; }
-    [[nodiscard]] std::uint64_t sp() const noexcept { return sp_; }
-
-private:
-    std::uint64_t sp_;
-    bool good_{true};
-};
-
-struct Origin {
-    std::uint64_t sp, cs, rflags;
-};
-
-[[gnu::always_inline]] inline Origin begin_bounce(ArchVcpu& vcpu) noexcept {
-    const GuestRegs& regs = vcpu.regs;
-    Origin origin{regs.rsp & ~15ull, regs.cs & 0xfffc, 0};
-    if (vcpu.user_mode) {
-        origin.sp = vcpu.kernel_sp & ~15ull;
-        origin.cs = regs.cs & 0xffff;
-        enter_kernel_mode(vcpu);
-    }
-    const std::uint64_t mask = vcpu.info->evtchn_upcall_mask;
-    origin.cs |= mask << 32;
-    origin.rflags = (regs.rflags & ~(rflags::interrupt | rflags::iopl)) | (mask == 0 ? rflags::interrupt : 0);
-    return origin;
-}
-
-[[gnu::always_inline]] inline void push_origin(FrameWriter& frame, const GuestRegs& regs,
-                                               const Origin& origin) noexcept {
-    frame.push(regs.ss);
-    frame.push(regs.rsp);
-    frame.push(origin.rflags);
-    frame.push(origin.cs);
-    frame.push(regs.rip);
-}
-
-[[gnu::always_inline]] inline void finish_bounce(Vcpu& vcpu, const FrameWriter& frame, std::uint64_t handler,
-                                                 bool mask_events) noexcept {
+    const std::uint64_t mask = arch.info->evtchn_upcall_mask;
+    const std::uint64_t flags =
+        (regs.rflags & ~(rflags::interrupt | rflags::iopl)) | (mask == 0 ? rflags::interrupt : 0);
+    if (in_hypervisor_hole(sp - largest_frame)) [[unlikely]]
+        return vcpu.domain->crash("vcpu %u: kernel stack %#lx is the hypervisor's", vcpu.id.raw(), sp);
+    const auto push = [&](std::uint64_t word) __attribute__((always_inline)) {
+        return store_guest_word(sp -= 8, word);
+    };
+    open_guest_access();
+    const bool good = push(regs.ss) && push(regs.rsp) && push(flags) && push(cs | mask << 32) && push(regs.rip) &&
+                      (push(extra) && ...) && push(regs.r11) && push(regs.rcx);
     close_guest_access();
-    if (!frame.good() || handler == 0) [[unlikely]] {
-        vcpu.domain->crash("vcpu %u cannot take a trap: handler %#lx, kernel stack %#lx", vcpu.id.raw(), handler,
-                           frame.sp());
-        return;
-    }
-    GuestRegs& regs = vcpu.arch.regs;
-    if (mask_events) vcpu.arch.info->evtchn_upcall_mask = 1;
+    if (!good || handler == 0) [[unlikely]]
+        return vcpu.domain->crash("vcpu %u cannot take a trap: handler %#lx, kernel stack %#lx", vcpu.id.raw(), handler,
+                                  sp);
+    if (mask_events) arch.info->evtchn_upcall_mask = 1;
     regs.cs = CERO_FLAT_RING3_CS64;
     regs.ss = CERO_FLAT_RING3_SS;
     regs.rip = handler;
-    regs.rsp = frame.sp();
+    regs.rsp = sp;
     regs.rflags &= ~(rflags::ac | rflags::vm | rflags::rf | rflags::nt | rflags::tf);
-}
-
-constexpr std::uint64_t largest_frame = 96;
-bool stack_is_guests(std::uint64_t sp) noexcept { return !in_hypervisor_hole(sp - largest_frame); }
-
-void crash_bad_stack(Vcpu& vcpu, std::uint64_t sp) noexcept {
-    vcpu.domain->crash("vcpu %u: kernel stack %#lx is the hypervisor's", vcpu.id.raw(), sp);
 }
 
 } // namespace
 
-void enter_kernel_mode(ArchVcpu& vcpu) noexcept {
-    vcpu.user_mode = false;
-    exchange_gs(vcpu);
-    write_cr3(vcpu.kernel_cr3);
-}
-
-void enter_user_mode(ArchVcpu& vcpu) noexcept {
-    vcpu.user_mode = true;
-    exchange_gs(vcpu);
-    write_cr3(vcpu.user_cr3);
-}
+void enter_user_mode(ArchVcpu& vcpu) noexcept { set_mode(vcpu, true); }
 
 void bounce(Vcpu& vcpu, std::uint64_t handler, bool mask_events) noexcept {
-    ArchVcpu& arch = vcpu.arch;
-    const Origin origin = begin_bounce(arch);
-    if (!stack_is_guests(origin.sp)) [[unlikely]]
-        return crash_bad_stack(vcpu, origin.sp);
-    FrameWriter frame{origin.sp};
-    open_guest_access();
-    push_origin(frame, arch.regs, origin);
-    frame.push(arch.regs.r11);
-    frame.push(arch.regs.rcx);
-    finish_bounce(vcpu, frame, handler, mask_events);
+    enter_guest_kernel(vcpu, handler, mask_events);
 }
 
 void bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events, std::uint64_t code) noexcept {
-    ArchVcpu& arch = vcpu.arch;
-    const Origin origin = begin_bounce(arch);
-    if (!stack_is_guests(origin.sp)) [[unlikely]]
-        return crash_bad_stack(vcpu, origin.sp);
-    FrameWriter frame{origin.sp};
-    open_guest_access();
-    push_origin(frame, arch.regs, origin);
-    frame.push(code);
-    frame.push(arch.regs.r11);
-    frame.push(arch.regs.rcx);
-    finish_bounce(vcpu, frame, handler, mask_events);
+    enter_guest_kernel(vcpu, handler, mask_events, code);
 }
 
 void bounce_failsafe(Vcpu& vcpu) noexcept {
-    ArchVcpu& arch = vcpu.arch;
-    const Selectors selectors = take_selectors();
-    const Origin origin = begin_bounce(arch);
-    if (!stack_is_guests(origin.sp)) [[unlikely]]
-        return crash_bad_stack(vcpu, origin.sp);
-    FrameWriter frame{origin.sp};
-    open_guest_access();
-    push_origin(frame, arch.regs, origin);
-    frame.push(selectors.gs);
-    frame.push(selectors.fs);
-    frame.push(selectors.es);
-    frame.push(selectors.ds);
-    frame.push(arch.regs.r11);
-    frame.push(arch.regs.rcx);
-    finish_bounce(vcpu, frame, arch.failsafe.address, arch.failsafe.mask_events);
+    const auto [ds, es, fs, gs] = take_selectors();
+    const Callback& failsafe = vcpu.arch.failsafe;
+    enter_guest_kernel(vcpu, failsafe.address, failsafe.mask_events, gs, fs, es, ds);
 }
 
 } // namespace cero::arch

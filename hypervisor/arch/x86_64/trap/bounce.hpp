@@ -7,9 +7,7 @@
 
 namespace cero::arch {
 
-/// Exchanges the GS bases and loads the kernel's tables. Precondition: user mode.
-void enter_kernel_mode(ArchVcpu& vcpu) noexcept;
-/// The way back. Precondition: kernel mode, user_cr3 is set.
+/// Exchanges the GS bases and loads the user's tables. Precondition: kernel mode, user_cr3 is set.
 void enter_user_mode(ArchVcpu& vcpu) noexcept;
 
 void bounce(Vcpu& vcpu, std::uint64_t handler, bool mask_events) noexcept;

@@ -51,10 +51,17 @@
         pushq   %\reg
         .endr
 .endm
-.macro POP_ALL
+.macro POP_ALL                          /* and drop the error code and the vector */
         .irp reg, r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi
         popq    %\reg
         .endr
+        addq    $8, %rsp
+.endm
+/* On this CPU's stack, with the current vCPU as the argument. */
+.macro CALL_FOR_VCPU function
+        movq    %gs:PERCPU_CURRENT, %rdi
+        movq    %gs:PERCPU_STACK_TOP, %rsp
+        call    \function
 .endm
 /* rdi = vcpu */
 .macro SAVE_PRESERVED
@@ -123,8 +130,7 @@ hypercall_failed:
 exit_syscall_slow:
         movq    %rax, VCPU_RAX(%rdi)
         SAVE_PRESERVED
-        call    exit_work
-        jmp     exit_full
+        jmp     exit_after_work
 
 exit_syscall_event:
         movq    %rax, VCPU_RAX(%rdi)
@@ -143,9 +149,7 @@ guest_system_call:
 /* Row 23 of the table. Does not return to the dispatcher: all registers come from the frame. */
         .globl  hypercall_iret
 hypercall_iret:
-        movq    %gs:PERCPU_STACK_TOP, %rsp
-        movq    %gs:PERCPU_CURRENT, %rdi
-        call    return_from_trap
+        CALL_FOR_VCPU return_from_trap
         movq    %gs:PERCPU_CURRENT, %rdi
 exit_short:                             /* rdi = vcpu; rbx, rbp, r12..r15 live */
         CHECK_EXIT_WORK exit_short_slow, exit_short_event
@@ -169,14 +173,12 @@ exit_short_event:
         jmp     exit_short
 exit_short_slow:
         SAVE_PRESERVED
+exit_after_work:
         call    exit_work
-
-        .globl  exit_full
 exit_full:                              /* the current vCPU's registers are all in memory, nothing to do */
         movq    %gs:PERCPU_CURRENT, %rdi
         leaq    VCPU_R15(%rdi), %rsp
         POP_ALL
-        addq    $8, %rsp
         swapgs
         .globl  iret_full
 iret_full:
@@ -192,11 +194,8 @@ iret_faulted:
         pushq   %gs:PERCPU_SCRATCH
         PUSH_CLOBBERED
         PUSH_PRESERVED
-        movq    %gs:PERCPU_CURRENT, %rdi
-        movq    %gs:PERCPU_STACK_TOP, %rsp
-        call    deliver_iret_fault
-        call    exit_work
-        jmp     exit_full
+        CALL_FOR_VCPU deliver_iret_fault
+        jmp     exit_after_work
 
 /* ---- Exceptions ---- */
 .macro STUB vector, has_code, target
@@ -212,27 +211,20 @@ stub_\vector:
 /* Page faults: short path first; what it leaves is emulated with all registers saved. */
 page_fault_entry:
         GUEST_ENTRY
-        movq    %gs:PERCPU_CURRENT, %rdi
-        movq    %gs:PERCPU_STACK_TOP, %rsp
-        call    page_fault_from_guest
+        CALL_FOR_VCPU page_fault_from_guest
         movq    %gs:PERCPU_CURRENT, %rdi
         testb   %al, %al
         jnz     exit_short
         SAVE_PRESERVED
         call    page_fault_emulation
-        call    exit_work
-        jmp     exit_full
+        jmp     exit_after_work
 
 exception_entry:
         GUEST_ENTRY
         PUSH_PRESERVED
+        CALL_FOR_VCPU exception_from_guest
         movq    %gs:PERCPU_CURRENT, %rdi
-        movq    %gs:PERCPU_STACK_TOP, %rsp
-        call    exception_from_guest
-        movq    %gs:PERCPU_CURRENT, %rdi
-        CHECK_EXIT_WORK 1f, 1f
-        jmp     exit_full
-1:      call    exit_work
+        CHECK_EXIT_WORK exit_after_work, exit_after_work
         jmp     exit_full
 
 interrupt_entry:
@@ -258,13 +250,12 @@ from_hypervisor:                        /* on this CPU's stack; GS is ours unles
         movq    %rsp, %rdi
         call    trap_from_hypervisor
         POP_ALL
-        addq    $8, %rsp
         iretq
 1:      popq    %rax
         jmp     iret_faulted
 
 /* ---- Own stacks: the per-CPU area is found from the stack's address, whatever GS holds ---- */
-.macro OWN_STACK_ENTER
+.macro ON_OWN_STACK function
         cld
         PUSH_CLOBBERED
         PUSH_PRESERVED
@@ -278,33 +269,25 @@ from_hypervisor:                        /* on this CPU's stack; GS is ours unles
         shrq    $32, %rdx
         wrmsr
         movq    %rsp, %rdi
-.endm
-.macro OWN_STACK_LEAVE
+        call    \function
         movl    $MSR_GS_BASE, %ecx
         movl    %ebx, %eax
         movl    %r12d, %edx
         wrmsr
         POP_ALL
-        addq    $8, %rsp
         iretq
 .endm
 nmi_entry:
         CLAC_SITE
-        OWN_STACK_ENTER
-        call    non_maskable_interrupt
-        OWN_STACK_LEAVE
+        ON_OWN_STACK non_maskable_interrupt
 fatal_entry:
         CLAC_SITE
-        OWN_STACK_ENTER
-        call    fatal_trap
-        OWN_STACK_LEAVE
+        ON_OWN_STACK fatal_trap
 debug_entry:
         CLAC_SITE
         testb   $3, 16(%rsp)
         jnz     1f
-        OWN_STACK_ENTER
-        call    debug_from_hypervisor
-        OWN_STACK_LEAVE
+        ON_OWN_STACK debug_from_hypervisor
 1:      swapgs
         cld
         PUSH_CLOBBERED
@@ -313,8 +296,7 @@ debug_entry:
         movq    %rsp, %rsi
         call    debug_from_guest        /* copies the registers to the vCPU */
         movq    %gs:PERCPU_STACK_TOP, %rsp
-        call    exit_work
-        jmp     exit_full
+        jmp     exit_after_work
 
         .irp vector, 0, 3, 4, 5, 6, 7, 9, 15, 16, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31
         STUB \vector, 0, exception_entry
@@ -347,25 +329,20 @@ interrupt_stubs:
 syscall32_entry:
         SYSCALL_FRAME $CERO_SEL_RING3_CS32
         PUSH_PRESERVED
-        movq    %gs:PERCPU_CURRENT, %rdi
-        movq    %gs:PERCPU_STACK_TOP, %rsp
-        call    reject_system_call
-        call    exit_work
-        jmp     exit_full
+        CALL_FOR_VCPU reject_system_call
+        jmp     exit_after_work
 
 /* The main loop of a CPU: nothing survives on the stack, so it starts over from the top. */
         .globl  run_guests_entry
 run_guests_entry:
         movq    %gs:PERCPU_STACK_TOP, %rsp
         xorl    %ebp, %ebp
-        call    exit_work
-        jmp     exit_full
+        jmp     exit_after_work
 
         .section .rodata, "a"
         .balign 8
         .globl  exception_stubs
 exception_stubs:
-        .set    vector, 0
         .irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
         .quad   stub_\vector
         .endr

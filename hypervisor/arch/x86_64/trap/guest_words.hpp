@@ -65,4 +65,7 @@ fault:
     return false;
 }
 
+/// Address to continue at after a fault of the hypervisor at `rip`; 0 = the fault is a bug.
+[[nodiscard]] std::uint64_t find_fixup(std::uint64_t rip) noexcept;
+
 } // namespace cero::arch

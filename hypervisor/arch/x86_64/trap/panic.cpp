@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <arch/x86_64/trap/panic.hpp>
-
+// The end: registers, a symbolised backtrace, and a stop.
+#include <arch/api/vcpu.hpp>
 #include <arch/x86_64/cpu/cpu_area.hpp>
 #include <arch/x86_64/cpu/registers.hpp>
 #include <arch/x86_64/guest/emulator.hpp>
 #include <arch/x86_64/irq/lapic.hpp>
 #include <arch/x86_64/smp/smp.hpp>
-#include <arch/x86_64/trap/extable.hpp>
+#include <arch/x86_64/trap/guest_words.hpp>
 #include <cero/lib/format.hpp>
 #include <platform/log/log.hpp>
 
@@ -36,12 +36,21 @@ bool on_a_stack(std::uint64_t address) noexcept {
     return address >= reinterpret_cast<std::uint64_t>(&this_cpu()) && address + 16 <= stack_top && address % 8 == 0;
 }
 
+/// With the function that the address lies in. The symbol table is put in after linking.
 void print_frame(std::uint64_t address) noexcept {
-    const Symbol symbol = find_symbol(address);
-    if (symbol.name != nullptr)
-        log_emergency("  %016lx %s+%#lx", address, symbol.name, symbol.offset);
-    else
-        log_emergency("  %016lx", address);
+    if (!is_text(address)) return log_emergency("  %016lx", address);
+    const auto offset = static_cast<std::uint32_t>(address - reinterpret_cast<std::uint64_t>(image_text_start));
+    std::uint32_t low = 0, high = symbol_count;
+    while (low < high) { // first symbol beyond the address
+        const std::uint32_t middle = (low + high) / 2;
+        if (symbol_table[middle * 2] <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0) return log_emergency("  %016lx", address);
+    const std::uint32_t* entry = &symbol_table[(low - 1) * 2];
+    log_emergency("  %016lx %s+%#x", address, symbol_names + entry[1], offset - entry[0]);
 }
 
 void print_backtrace(std::uint64_t rip, std::uint64_t rbp) noexcept {
@@ -66,35 +75,22 @@ void print_registers(const GuestRegs& r) noexcept {
     log_emergency("cr2 %016lx cr3 %016lx vector %u error %x", read_cr2(), read_cr3(), r.entry_vector, r.error_code);
 }
 
-[[noreturn]] void stop_machine() noexcept {
-    log_emergency("Cero stops here.");
-    for (;;) __asm__ volatile("cli; hlt");
-}
-
 /// Only one CPU speaks; the others stop.
 void take_the_floor() noexcept {
-    if (panicking.exchange(1, Order::acq_rel) != 0)
-        for (;;) __asm__ volatile("cli; hlt");
+    if (panicking.exchange(1, Order::acq_rel) != 0) halt_forever();
     if (online_cpus() != CpuMask{}) stop_other_cpus();
 }
 
-} // namespace
-
-Symbol find_symbol(std::uint64_t address) noexcept {
-    if (!is_text(address)) return {};
-    const auto offset = static_cast<std::uint32_t>(address - reinterpret_cast<std::uint64_t>(image_text_start));
-    std::uint32_t low = 0, high = symbol_count;
-    while (low < high) { // first symbol beyond the address
-        const std::uint32_t middle = (low + high) / 2;
-        if (symbol_table[middle * 2] <= offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0) return {};
-    const std::uint32_t* entry = &symbol_table[(low - 1) * 2];
-    return {symbol_names + entry[1], offset - entry[0]};
+[[noreturn]] void panic_with_registers(const GuestRegs& regs, const char* what) noexcept {
+    take_the_floor();
+    log_emergency("PANIC on cpu %u: %s", this_cpu().id, what);
+    print_registers(regs);
+    print_backtrace(regs.rip, regs.rbp);
+    log_emergency("Cero stops here.");
+    halt_forever();
 }
+
+} // namespace
 
 void panic(const char* format, ...) noexcept {
     take_the_floor();
@@ -105,23 +101,12 @@ void panic(const char* format, ...) noexcept {
     va_end(args);
     log_emergency("PANIC on cpu %u: %s", this_cpu().id, text);
     print_backtrace(0, reinterpret_cast<std::uint64_t>(__builtin_frame_address(0)));
-    stop_machine();
-}
-
-void panic_with_registers(const GuestRegs& regs, const char* what) noexcept {
-    take_the_floor();
-    log_emergency("PANIC on cpu %u: %s", this_cpu().id, what);
-    print_registers(regs);
-    print_backtrace(regs.rip, regs.rbp);
-    stop_machine();
+    log_emergency("Cero stops here.");
+    halt_forever();
 }
 
 extern "C" {
 void handle_interrupt(unsigned vector) noexcept;
-void trap_from_hypervisor(GuestRegs& regs) noexcept;
-void non_maskable_interrupt(GuestRegs& regs) noexcept;
-void fatal_trap(GuestRegs& regs) noexcept;
-void debug_from_hypervisor(GuestRegs& regs) noexcept;
 
 void trap_from_hypervisor(GuestRegs& regs) noexcept {
     if (regs.entry_vector >= 32) return handle_interrupt(regs.entry_vector);
@@ -135,8 +120,7 @@ void trap_from_hypervisor(GuestRegs& regs) noexcept {
 /// Sent by a CPU that panics; any other is the platform's, and is logged.
 void non_maskable_interrupt(GuestRegs& regs) noexcept {
     const CpuArea& area = this_area();
-    if (area.halted_by_panic)
-        for (;;) __asm__ volatile("cli; hlt");
+    if (area.halted_by_panic) halt_forever();
     log_emergency("NMI on cpu %u at %04lx:%016lx", area.cpu.id, regs.cs, regs.rip);
 }
 

@@ -13,22 +13,9 @@
 
 namespace cero::arch {
 
-extern "C" void deliver_event(Vcpu& vcpu) noexcept;
-
 namespace {
 
-enum Vector : unsigned {
-    v_db = 1,
-    v_nmi = 2,
-    v_bp = 3,
-    v_of = 4,
-    v_ud = 6,
-    v_nm = 7,
-    v_df = 8,
-    v_gp = 13,
-    v_pf = 14,
-    v_int80 = 0x80
-};
+enum Vector : unsigned { v_db = 1, v_ud = 6, v_nm = 7, v_gp = 13, v_pf = 14, v_int80 = 0x80 };
 /// Exceptions that push an error code [SDM3 "Exception and Interrupt Reference"].
 constexpr std::uint32_t vectors_with_code =
     1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 | 1u << 21;
@@ -41,15 +28,25 @@ void enter_handler(Vcpu& vcpu, unsigned vector, bool has_code, std::uint64_t cod
     const std::uint64_t trap = vcpu.arch.traps[vector];
     const auto handler = static_cast<std::uint64_t>(static_cast<std::int64_t>(trap) >> 16);
     const bool mask = (trap & CERO_TRAP_MASK_EVENTS) != 0;
-    if (handler == 0) [[unlikely]] {
-        vcpu.domain->crash("vcpu %u: exception %u (code %#lx, address %#lx) at %#lx, no handler", vcpu.id.raw(), vector,
-                           code, vcpu.arch.info->arch.cr2, vcpu.arch.regs.rip);
-        return;
-    }
+    if (handler == 0) [[unlikely]]
+        return vcpu.domain->crash("vcpu %u: exception %u (code %#lx, address %#lx) at %#lx, no handler", vcpu.id.raw(),
+                                  vector, code, vcpu.arch.info->arch.cr2, vcpu.arch.regs.rip);
     if (has_code)
         bounce_with_code(vcpu, handler, mask, code);
     else
         bounce(vcpu, handler, mask);
+}
+
+void crash_in_iret(Vcpu& vcpu, const char* why) noexcept {
+    close_guest_access();
+    vcpu.domain->crash("iret with the frame at %#lx: %s", vcpu.arch.regs.rsp, why);
+}
+
+/// Takes a bit of exit_work, if it is set and its time has come.
+bool take_exit_work(ArchVcpu& vcpu, ExitWork work, bool now) noexcept {
+    if ((vcpu.exit_work & work) == 0 || !now) return false;
+    __atomic_fetch_and(&vcpu.exit_work, ~static_cast<std::uint32_t>(work), __ATOMIC_RELAXED);
+    return true;
 }
 
 /// One step towards the guest; false when nothing is left to do.
@@ -69,13 +66,11 @@ bool work_once(PerCpu& cpu) noexcept {
         return true;
     }
     ArchVcpu& arch = vcpu.arch;
-    if ((arch.exit_work & exit_time_areas) != 0 && !arch.user_mode) {
-        __atomic_fetch_and(&arch.exit_work, ~static_cast<std::uint32_t>(exit_time_areas), __ATOMIC_RELAXED);
+    if (take_exit_work(arch, exit_time_areas, !arch.user_mode)) {
         core::write_time_areas(vcpu);
         return true;
     }
-    if ((arch.exit_work & exit_nmi) != 0 && !arch.nmi_masked) {
-        __atomic_fetch_and(&arch.exit_work, ~static_cast<std::uint32_t>(exit_nmi), __ATOMIC_RELAXED);
+    if (take_exit_work(arch, exit_nmi, !arch.nmi_masked)) {
         if (arch.nmi.address != 0) {
             arch.nmi_masked = true;
             bounce(vcpu, arch.nmi.address, true);
@@ -83,7 +78,7 @@ bool work_once(PerCpu& cpu) noexcept {
         return true;
     }
     if (event_deliverable(arch)) {
-        deliver_event(vcpu);
+        bounce(vcpu, arch.event.address, true);
         return true;
     }
     return false;
@@ -111,16 +106,6 @@ bool preemption_point() noexcept {
 }
 
 extern "C" {
-void exit_work() noexcept;
-bool page_fault_from_guest(Vcpu& vcpu) noexcept;
-void page_fault_emulation(Vcpu& vcpu) noexcept;
-void exception_from_guest(Vcpu& vcpu) noexcept;
-void deliver_system_call(Vcpu& vcpu) noexcept;
-void reject_system_call(Vcpu& vcpu) noexcept;
-void return_from_trap(Vcpu& vcpu) noexcept;
-void deliver_iret_fault(Vcpu& vcpu) noexcept;
-void debug_from_guest(Vcpu& vcpu, const GuestRegs& frame) noexcept;
-
 /// Precondition: event_deliverable().
 void deliver_event(Vcpu& vcpu) noexcept { bounce(vcpu, vcpu.arch.event.address, true); }
 
@@ -144,7 +129,7 @@ bool page_fault_from_guest(Vcpu& vcpu) noexcept {
     arch.info->arch.cr2 = address;
     if (!arch.user_mode) {
         constexpr std::uint32_t protected_store = fault::present | fault::write;
-        if ((code & (fault::present | fault::write)) == protected_store) return false;
+        if ((code & protected_store) == protected_store) return false;
         code &= ~fault::user;
     }
     if (in_hypervisor_hole(address)) [[unlikely]] {
@@ -194,6 +179,11 @@ void debug_from_guest(Vcpu& vcpu, const GuestRegs& frame) noexcept {
     enter_handler(vcpu, v_db, false, 0);
 }
 
+void reject_system_call(Vcpu& vcpu) noexcept {
+    vcpu.arch.regs.rip -= 2;
+    enter_handler(vcpu, v_ud, false, 0);
+}
+
 /// SYSCALL in user mode: rcx and r11 of the frame are the user's rip and rflags [D.4].
 void deliver_system_call(Vcpu& vcpu) noexcept {
     ArchVcpu& arch = vcpu.arch;
@@ -202,18 +192,6 @@ void deliver_system_call(Vcpu& vcpu) noexcept {
     bounce(vcpu, arch.syscall.address, arch.syscall.mask_events);
     arch.regs.rflags &= ~rflags::df;
 }
-
-void reject_system_call(Vcpu& vcpu) noexcept {
-    vcpu.arch.regs.rip -= 2;
-    enter_handler(vcpu, v_ud, false, 0);
-}
-
-namespace {
-void crash_in_iret(Vcpu& vcpu, const char* why) noexcept {
-    close_guest_access();
-    vcpu.domain->crash("iret with the frame at %#lx: %s", vcpu.arch.regs.rsp, why);
-}
-} // namespace
 
 /// Hypercall iret [D.6]. The frame is loaded word by word into where it belongs: each is read once.
 void return_from_trap(Vcpu& vcpu) noexcept {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <arch/api/uaccess.hpp>
 
-#include <arch/x86_64/trap/extable.hpp>
 #include <arch/x86_64/trap/guest_words.hpp>
 
 extern "C" {
@@ -28,15 +27,11 @@ bool is_guest_range(GuestVirt address, std::size_t bytes) noexcept {
 } // namespace
 
 bool copy_from_guest_any(void* to, GuestVirt from, std::size_t bytes) noexcept {
-    if (!is_guest_range(from, bytes)) [[unlikely]]
-        return false;
-    return copy_guest_bytes(to, reinterpret_cast<const void*>(from.raw()), bytes) == 0;
+    return is_guest_range(from, bytes) && copy_guest_bytes(to, reinterpret_cast<const void*>(from.raw()), bytes) == 0;
 }
 
 bool copy_to_guest_any(GuestVirt to, const void* from, std::size_t bytes) noexcept {
-    if (!is_guest_range(to, bytes)) [[unlikely]]
-        return false;
-    return copy_guest_bytes(reinterpret_cast<void*>(to.raw()), from, bytes) == 0;
+    return is_guest_range(to, bytes) && copy_guest_bytes(reinterpret_cast<void*>(to.raw()), from, bytes) == 0;
 }
 
 bool clear_guest(GuestVirt to, std::size_t bytes) noexcept {
@@ -44,12 +39,11 @@ bool clear_guest(GuestVirt to, std::size_t bytes) noexcept {
 }
 
 std::uint64_t find_fixup(std::uint64_t rip) noexcept {
+    const auto target = [](const std::int32_t& field) {
+        return reinterpret_cast<std::uint64_t>(&field) + static_cast<std::uint64_t>(std::int64_t{field});
+    };
     for (const ExtableEntry* entry = extable_start; entry < extable_end; ++entry)
-        if (reinterpret_cast<std::uint64_t>(&entry->fault) +
-                static_cast<std::uint64_t>(static_cast<std::int64_t>(entry->fault)) ==
-            rip)
-            return reinterpret_cast<std::uint64_t>(&entry->fixup) +
-                   static_cast<std::uint64_t>(static_cast<std::int64_t>(entry->fixup));
+        if (target(entry->fault) == rip) return target(entry->fixup);
     return 0;
 }
 
