@@ -7,10 +7,8 @@
 #include <arch/api/context.hpp>
 #include <arch/api/cpu.hpp>
 #include <cero/abi/start_info.h>
+#include <core/boot/domain_memory.hpp>
 #include <core/boot/guest_layout.hpp>
-#include <core/boot/hypercall_page.hpp>
-#include <core/boot/initial_tables.hpp>
-#include <core/boot/options.hpp>
 #include <core/frame/frame_allocator.hpp>
 #include <core/paging/mmu_ops.hpp>
 #include <core/paging/page_type.hpp>
@@ -233,13 +231,32 @@ Status find_parts(Parts& parts) {
 
 } // namespace
 
+std::optional<std::uint64_t> parse_size(std::string_view text) noexcept {
+    std::uint64_t value = 0;
+    std::size_t at = 0;
+    for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at)
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, static_cast<std::uint64_t>(text[at] - '0'), &value))
+            return {};
+    if (at == 0) return {};
+    unsigned shift = 0;
+    if (at < text.size() && text[at] != ',') {
+        switch (text[at++] | 0x20) {
+        case 'k': shift = 10; break;
+        case 'm': shift = 20; break;
+        case 'g': shift = 30; break;
+        case 't': shift = 40; break;
+        default: return {};
+        }
+    }
+    if ((at < text.size() && text[at] != ',') || value << shift >> shift != value) return {};
+    return value << shift;
+}
+
 Status build_control_domain() {
     Parts parts{};
     TRY(find_parts(parts));
-    DomainSettings settings;
-    settings.is_control = true;
-    settings.vcpus = wanted_vcpus();
-    Domain& domain = *TRY(create_domain(DomainId{0}, settings));
+    Domain& domain = *TRY(create_domain(DomainId{0}, {.is_control = true, .vcpus = wanted_vcpus()}));
     TRY(create_vcpus(domain));
     TRY(grant_machine(domain));
     TRY(build(domain, parts));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <core/boot/hypercall_page.hpp>
+#include <core/boot/dom0.hpp>
 
 #include <cero/abi/hypercall.h>
 

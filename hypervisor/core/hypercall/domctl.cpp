@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // domctl: making, describing and controlling domains.
-#include <core/hypercall/domctl_internal.hpp>
+#include <core/hypercall/handlers.hpp>
 
 #include <arch/api/context.hpp>
-#include <core/boot/hypercall_page.hpp>
+#include <core/boot/dom0.hpp>
+#include <core/domain/domain.hpp>
 #include <core/event/event.hpp>
 #include <core/frame/frame_table.hpp>
-#include <core/hypercall/handlers.hpp>
 #include <core/sched/scheduler.hpp>
 #include <core/time/guest_time.hpp>
 
@@ -34,8 +34,7 @@ Status create(cero_domctl& op) {
 }
 
 Status pause(Domain& domain) {
-    if (domain.is_control) return Errno::inval;
-    if (domain.paused_by_controller) return Errno::inval;
+    if (domain.is_control || domain.paused_by_controller) return Errno::inval;
     domain.paused_by_controller = true;
     sched::pause_and_wait(domain);
     return {};

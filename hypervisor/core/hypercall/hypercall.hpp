@@ -37,37 +37,21 @@ template <typename... Words> Errno hypercall_continue(Vcpu& vcpu, Words... words
 
 namespace detail {
 
-template <typename T> struct Decode {
-    static constexpr T from(std::uint64_t word) noexcept { return static_cast<T>(word); }
-};
-template <typename Tag, typename Rep> struct Decode<Strong<Tag, Rep>> {
-    static constexpr Strong<Tag, Rep> from(std::uint64_t word) noexcept {
-        return Strong<Tag, Rep>{static_cast<Rep>(word)};
-    }
-};
-template <typename T> struct Decode<GuestPtr<T>> {
-    static constexpr GuestPtr<T> from(std::uint64_t word) noexcept { return GuestPtr<T>{word}; }
-};
-
 inline std::int64_t encode(const Status& status) noexcept { return -static_cast<std::int64_t>(status.error()); }
 inline std::int64_t encode(const Result<std::int64_t>& result) noexcept {
     return result ? *result : -static_cast<std::int64_t>(result.error());
 }
 
-template <auto Handler, typename Return, typename... Args> struct Wrapper {
-    template <std::size_t... Index>
-    static std::int64_t call(const std::uint64_t (&words)[5], std::index_sequence<Index...>) {
-        return encode(Handler(arch::current_vcpu(), Decode<Args>::from(words[Index])...));
-    }
-    static std::int64_t entry(std::uint64_t a, std::uint64_t b, std::uint64_t c, std::uint64_t d, std::uint64_t e) {
-        const std::uint64_t words[5] = {a, b, c, d, e};
-        return call(words, std::index_sequence_for<Args...>{});
-    }
-};
 template <auto Handler, typename Return, typename... Args>
 constexpr HypercallEntry entry_of(Return (*)(Vcpu&, Args...)) noexcept {
     static_assert(sizeof...(Args) <= 5);
-    return &Wrapper<Handler, Return, Args...>::entry;
+    return [](std::uint64_t a, std::uint64_t b, std::uint64_t c, std::uint64_t d, std::uint64_t e) {
+        const std::uint64_t words[5] = {a, b, c, d, e};
+        return [&words]<std::size_t... Index>(std::index_sequence<Index...>) {
+            return encode(Handler(arch::current_vcpu(), static_cast<Args>(words[Index])...));
+        }
+        (std::index_sequence_for<Args...>{});
+    };
 }
 
 } // namespace detail
@@ -75,5 +59,14 @@ constexpr HypercallEntry entry_of(Return (*)(Vcpu&, Args...)) noexcept {
 /// The table entry of a typed handler `Status or Result<int64_t> f(Vcpu&, arguments...)`: arguments
 /// are integers, Strong numbers or GuestPtr, taken from the registers in order.
 template <auto Handler> inline constexpr HypercallEntry wrap = detail::entry_of<Handler>(Handler);
+
+/// Copies the structure at `argument` in, has it handled, and copies it back if the handler may
+/// change it.
+template <typename T> Status with_structure(Vcpu& current, std::uint64_t argument, Status (*handler)(Vcpu&, T&)) {
+    const GuestPtr<std::remove_const_t<T>> at{argument};
+    auto structure = TRY(at.read());
+    TRY(handler(current, structure));
+    return std::is_const_v<T> ? Status{} : at.write(structure);
+}
 
 } // namespace cero

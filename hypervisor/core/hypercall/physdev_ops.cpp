@@ -8,16 +8,14 @@
 namespace cero {
 namespace {
 
-Status set_iopl(Vcpu& current, std::uint64_t argument) {
-    const auto op = TRY(GuestPtr<cero_physdev_set_iopl>{argument}.read());
+Status set_iopl(Vcpu& current, const cero_physdev_set_iopl& op) {
     if (op.iopl > 3) return Errno::inval;
     current.arch.guest_iopl = static_cast<std::uint8_t>(op.iopl);
     return {};
 }
 
 /// Ports follow the domain's rights, whatever its processes ask for.
-Status set_iobitmap(std::uint64_t argument) {
-    const auto op = TRY(GuestPtr<cero_physdev_set_iobitmap>{argument}.read());
+Status set_iobitmap(Vcpu&, const cero_physdev_set_iobitmap& op) {
     return op.nr_ports <= 0x10000 ? Errno::ok : Errno::inval;
 }
 
@@ -34,18 +32,16 @@ Result<Subject> subject(Vcpu& current, std::uint32_t pirq) {
     return Subject{table, table->find(Pirq{pirq})};
 }
 
-Status eoi(Vcpu& current, std::uint64_t argument) {
-    const auto op = TRY(GuestPtr<cero_physdev_eoi>{argument}.read());
+Status eoi(Vcpu& current, const cero_physdev_eoi& op) {
     const Subject it = TRY(subject(current, op.irq));
     if (it.entry->routed) arch::irq_eoi(it.entry->irq);
     return {};
 }
 
-Status irq_status(Vcpu& current, std::uint64_t argument) {
-    auto op = TRY(GuestPtr<cero_physdev_irq_status_query>{argument}.read());
+Status irq_status(Vcpu& current, cero_physdev_irq_status_query& op) {
     const Subject it = TRY(subject(current, op.irq));
     op.flags = it.entry->routed && arch::irq_needs_eoi(it.entry->irq) ? CERO_IRQSTAT_needs_eoi : 0;
-    return GuestPtr<cero_physdev_irq_status_query>{argument}.write(op);
+    return {};
 }
 
 /// First free pirq that is not a pin. Table lock held.
@@ -86,8 +82,7 @@ Status map_message(Vcpu& current, cero_physdev_map_pirq& op) {
     return {};
 }
 
-Status map_pirq(Vcpu& current, std::uint64_t argument) {
-    auto op = TRY(GuestPtr<cero_physdev_map_pirq>{argument}.read());
+Status map_pirq(Vcpu& current, cero_physdev_map_pirq& op) {
     if (op.domid != CERO_DOMID_SELF && op.domid != current.domain->id.raw())
         return Errno::opnotsupp; // devices are given to other domains by passthrough only
     if (!current.domain->is_control) return Errno::perm;
@@ -97,11 +92,10 @@ Status map_pirq(Vcpu& current, std::uint64_t argument) {
     case CERO_MAP_PIRQ_TYPE_MSI_SEG: TRY(map_message(current, op)); break;
     default: return Errno::inval; // several vectors of plain MSI: drivers fall back to one
     }
-    return GuestPtr<cero_physdev_map_pirq>{argument}.write(op);
+    return {};
 }
 
-Status unmap_pirq(Vcpu& current, std::uint64_t argument) {
-    const auto op = TRY(GuestPtr<cero_physdev_unmap_pirq>{argument}.read());
+Status unmap_pirq(Vcpu& current, const cero_physdev_unmap_pirq& op) {
     if (op.pirq < 0) return Errno::inval;
     const Subject it = TRY(subject(current, static_cast<std::uint32_t>(op.pirq)));
     LockGuard guard{it.table->lock};
@@ -114,8 +108,7 @@ Status unmap_pirq(Vcpu& current, std::uint64_t argument) {
     return {};
 }
 
-Status setup_gsi(Vcpu& current, std::uint64_t argument) {
-    const auto op = TRY(GuestPtr<cero_physdev_setup_gsi>{argument}.read());
+Status setup_gsi(Vcpu& current, const cero_physdev_setup_gsi& op) {
     if (!current.domain->is_control) return Errno::perm;
     if (op.gsi < 0 || op.triggering > 1 || op.polarity > 1) return Errno::inval;
     const Subject it = TRY(subject(current, static_cast<std::uint32_t>(op.gsi)));
@@ -126,28 +119,26 @@ Status setup_gsi(Vcpu& current, std::uint64_t argument) {
                            op.polarity == 0 ? arch::Polarity::high : arch::Polarity::low);
 }
 
-Status get_free_pirq(Vcpu& current, std::uint64_t argument) {
-    auto op = TRY(GuestPtr<cero_physdev_get_free_pirq>{argument}.read());
+Status get_free_pirq(Vcpu& current, cero_physdev_get_free_pirq& op) {
     if (!current.domain->is_control) return Errno::perm;
     PirqTable& table = *TRY(pirq::table_of(*current.domain));
     LockGuard guard{table.lock};
     op.pirq = TRY(free_pirq(table));
-    return GuestPtr<cero_physdev_get_free_pirq>{argument}.write(op);
+    return {};
 }
 
 } // namespace
 
-Result<std::int64_t> physdev_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
-    const auto answer = [](const Status& status) { return -static_cast<std::int64_t>(status.error()); };
+Status physdev_op(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
     switch (command) {
-    case CERO_PHYSDEVOP_set_iopl: return answer(set_iopl(current, argument));
-    case CERO_PHYSDEVOP_set_iobitmap: return answer(set_iobitmap(argument));
-    case CERO_PHYSDEVOP_eoi: return answer(eoi(current, argument));
-    case CERO_PHYSDEVOP_irq_status_query: return answer(irq_status(current, argument));
-    case CERO_PHYSDEVOP_map_pirq: return answer(map_pirq(current, argument));
-    case CERO_PHYSDEVOP_unmap_pirq: return answer(unmap_pirq(current, argument));
-    case CERO_PHYSDEVOP_setup_gsi: return answer(setup_gsi(current, argument));
-    case CERO_PHYSDEVOP_get_free_pirq: return answer(get_free_pirq(current, argument));
+    case CERO_PHYSDEVOP_set_iopl: return with_structure(current, argument, &set_iopl);
+    case CERO_PHYSDEVOP_set_iobitmap: return with_structure(current, argument, &set_iobitmap);
+    case CERO_PHYSDEVOP_eoi: return with_structure(current, argument, &eoi);
+    case CERO_PHYSDEVOP_irq_status_query: return with_structure(current, argument, &irq_status);
+    case CERO_PHYSDEVOP_map_pirq: return with_structure(current, argument, &map_pirq);
+    case CERO_PHYSDEVOP_unmap_pirq: return with_structure(current, argument, &unmap_pirq);
+    case CERO_PHYSDEVOP_setup_gsi: return with_structure(current, argument, &setup_gsi);
+    case CERO_PHYSDEVOP_get_free_pirq: return with_structure(current, argument, &get_free_pirq);
     case CERO_PHYSDEVOP_manage_pci_add:
     case CERO_PHYSDEVOP_manage_pci_add_ext:
     case CERO_PHYSDEVOP_manage_pci_remove:
@@ -158,7 +149,7 @@ Result<std::int64_t> physdev_op(Vcpu& current, std::uint32_t command, std::uint6
     case CERO_PHYSDEVOP_release_msix:
     case CERO_PHYSDEVOP_restore_msi_ext:
         // Without an IOMMU there is nothing to record about a device.
-        return current.domain->is_control ? std::int64_t{0} : -static_cast<std::int64_t>(Errno::perm);
+        return current.domain->is_control ? Errno::ok : Errno::perm;
     default: return Errno::nosys;
     }
 }

@@ -35,8 +35,7 @@ void end_poll(Vcpu& current) {
     current.flags.fetch_and(~vcpu_flag::blocked, Order::relaxed);
 }
 
-Status poll(Vcpu& current, std::uint64_t argument) {
-    const auto request = TRY(GuestPtr<cero_sched_poll>{argument}.read());
+Status poll(Vcpu& current, const cero_sched_poll& request) {
     if (request.nr_ports > max_polled_ports) return Errno::inval;
     Domain& domain = *current.domain;
     std::uint32_t ports[max_polled_ports];
@@ -62,16 +61,14 @@ Status poll(Vcpu& current, std::uint64_t argument) {
     return {};
 }
 
-Status shutdown(Vcpu& current, std::uint64_t argument) {
-    const auto request = TRY(GuestPtr<cero_sched_shutdown>{argument}.read());
+Status shutdown(Vcpu& current, const cero_sched_shutdown& request) {
     if (request.reason > CERO_SHUTDOWN_soft_reset) return Errno::inval;
     if (request.reason == CERO_SHUTDOWN_crash) current.domain->crash("its kernel asked for it");
     current.domain->shut_down(request.reason);
     return {};
 }
 
-Status remote_shutdown(Vcpu& current, std::uint64_t argument) {
-    const auto request = TRY(GuestPtr<cero_sched_remote_shutdown>{argument}.read());
+Status remote_shutdown(Vcpu& current, const cero_sched_remote_shutdown& request) {
     if (!current.domain->is_control) return Errno::perm;
     const DomainRef domain = find_domain(DomainId{request.domain_id});
     if (!domain) return Errno::srch;
@@ -79,8 +76,7 @@ Status remote_shutdown(Vcpu& current, std::uint64_t argument) {
     return {};
 }
 
-Status pin_override(Vcpu& current, std::uint64_t argument) {
-    const auto request = TRY(GuestPtr<cero_sched_pin_override>{argument}.read());
+Status pin_override(Vcpu& current, const cero_sched_pin_override& request) {
     if (!current.domain->is_control) return Errno::perm;
     if (request.pcpu < 0) return sched::set_affinity(current, CpuMask::all());
     if (static_cast<unsigned>(request.pcpu) >= max_cpus) return Errno::inval;
@@ -120,16 +116,16 @@ Status dispatch(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
     switch (command) {
     case CERO_SCHEDOP_yield: sched::yield(); return {};
     case CERO_SCHEDOP_block: return block(current);
-    case CERO_SCHEDOP_poll: return poll(current, argument);
-    case CERO_SCHEDOP_shutdown: return shutdown(current, argument);
-    case CERO_SCHEDOP_remote_shutdown: return remote_shutdown(current, argument);
+    case CERO_SCHEDOP_poll: return with_structure(current, argument, &poll);
+    case CERO_SCHEDOP_shutdown: return with_structure(current, argument, &shutdown);
+    case CERO_SCHEDOP_remote_shutdown: return with_structure(current, argument, &remote_shutdown);
     case CERO_SCHEDOP_shutdown_code: {
         const auto request = TRY(GuestPtr<cero_sched_shutdown>{argument}.read());
         LockGuard guard{current.domain->lock};
         current.domain->shutdown_code = request.reason;
         return {};
     }
-    case CERO_SCHEDOP_pin_override: return pin_override(current, argument);
+    case CERO_SCHEDOP_pin_override: return with_structure(current, argument, &pin_override);
     default: return Errno::nosys;
     }
 }

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// sysctl: the machine as a whole.
+// sysctl and platform_op: the machine as a whole, its clock and power, debug keys.
 #include <core/hypercall/handlers.hpp>
 
 #include <arch/api/boot.hpp>
 #include <arch/api/clock.hpp>
 #include <arch/api/console.hpp>
+#include <arch/api/context.hpp>
 #include <arch/api/memory.hpp>
+#include <arch/api/power.hpp>
+#include <cero/abi/platform.h>
 #include <cero/abi/sysctl.h>
 #include <core/frame/frame_allocator.hpp>
-#include <core/hypercall/domctl_internal.hpp>
+#include <core/frame/frame_table.hpp>
 #include <core/sched/scheduler.hpp>
+#include <core/time/guest_time.hpp>
 
 namespace cero {
 namespace {
+
+using arch::Level;
+using arch::log;
 
 Status read_console(cero_sysctl_readconsole& request) {
     std::uint64_t index = request.incremental != 0 ? request.index : 0;
@@ -68,6 +75,58 @@ Status list_domains(cero_sysctl_getdomaininfolist& request) {
     return {};
 }
 
+void dump_domains() {
+    for_each_domain([](Domain& domain) {
+        log(Level::info, "d%u: slot %u, refs %u, pages %lu of %lu (owned %lu), ports %u, weight %u, cap %u%s%s%s",
+            domain.id.raw(), domain.slot.raw(), domain.refs.load(Order::relaxed),
+            domain.memory.total_pages.load(Order::relaxed), domain.memory.max_pages.load(Order::relaxed),
+            domain.memory.owned_pages.load(Order::relaxed), domain.events.in_use, domain.weight, domain.cap,
+            domain.paused_by_controller ? ", paused" : "", domain.is_dying() ? ", dying" : "",
+            domain.shutting_down.load(Order::relaxed) ? ", shut down" : "");
+        domain.for_each_vcpu([](Vcpu& vcpu) {
+            log(Level::info, "  v%u: cpu %u, flags %x, pauses %u, state %u, ran %lu ms, events %u/%u", vcpu.id.raw(),
+                vcpu.last_cpu().raw(), vcpu.flags.load(Order::relaxed), vcpu.pause_count.load(Order::relaxed),
+                vcpu.runstate.state, sched::cpu_time(vcpu).raw() / 1'000'000, vcpu.arch.info->evtchn_upcall_pending,
+                vcpu.arch.info->evtchn_upcall_mask);
+        });
+    });
+}
+
+void dump_vcpus() {
+    for_each_domain([](Domain& domain) {
+        domain.for_each_vcpu([](Vcpu& vcpu) {
+            log(Level::info, "d%uv%u:", vcpu.domain->id.raw(), vcpu.id.raw());
+            arch::dump_vcpu(vcpu);
+        });
+    });
+}
+
+void audit_frames() {
+    if (const auto wrong = frame_audit_stopped())
+        log(Level::info, "audit: %lu frames or accounts disagree", *wrong);
+    else
+        log(Level::info, "audit: page tables were busy, nothing checked");
+}
+
+/// Output of a debug key to the log.
+void handle_debug_key(char key) {
+    switch (key) {
+    case 'a': audit_frames(); break;
+    case 'd': dump_vcpus(); break;
+    case 'm':
+        log(Level::info, "frames: %lu free, of which %lu to be scrubbed", allocator_free_frames(),
+            allocator_dirty_frames());
+        break;
+    case 'q': dump_domains(); break;
+    case 'r': sched::dump(); break;
+    case 'R': arch::reboot();
+    default:
+        log(Level::info,
+            "debug keys: a audit of all frames, d vCPU registers, m frames, q domains, r run queues, R reboot");
+        break;
+    }
+}
+
 Status debug_keys(const cero_sysctl_debug_keys& request) {
     const GuestSpan<char> keys{GuestPtr<char>{request.keys}, request.nr_keys};
     for (std::uint32_t n = 0; n < request.nr_keys && n < 16; ++n) handle_debug_key(TRY(keys.read(n)));
@@ -119,16 +178,51 @@ Status apply(cero_sysctl& op) {
     }
 }
 
+Status describe_cpu(cero_xenpf_pcpuinfo& info) {
+    const std::uint32_t count = arch::cpu_count();
+    if (info.xen_cpuid >= count) return Errno::inval;
+    info.max_present = count - 1;
+    info.flags = arch::online_cpus().contains(CpuId{info.xen_cpuid}) ? 1 : 0;
+    info.apic_id = arch::cpu_area(CpuId{info.xen_cpuid}).apic_id;
+    info.acpi_id = info.xen_cpuid;
+    return {};
+}
+
+Status enter_sleep(const cero_xenpf_enter_acpi_sleep& sleep) {
+    constexpr std::uint32_t soft_off = 5;
+    if (sleep.sleep_state != soft_off) return Errno::opnotsupp;
+    log(Level::info, "Domain 0 asks for power off");
+    arch::power_off();
+}
+
 } // namespace
 
-Result<std::int64_t> sysctl_op(Vcpu& current, std::uint64_t argument) {
+Status sysctl_op(Vcpu& current, std::uint64_t argument) {
     if (!current.domain->is_control) return Errno::perm;
     const GuestPtr<cero_sysctl> at{argument};
     cero_sysctl op = TRY(at.read());
     if (op.interface_version != CERO_SYSCTL_INTERFACE_VERSION) return Errno::acces;
     TRY(apply(op));
-    TRY(at.write(op));
-    return std::int64_t{0};
+    return at.write(op);
+}
+
+Status platform_op(Vcpu& current, std::uint64_t argument) {
+    if (!current.domain->is_control) return Errno::perm;
+    const GuestPtr<cero_platform_op> at{argument};
+    auto op = TRY(at.read());
+    if (op.interface_version != CERO_PLATFORM_INTERFACE_VERSION) return Errno::acces;
+    switch (op.cmd) {
+    case CERO_XENPF_settime32:
+        set_wall_clock(op.u.settime32.secs, op.u.settime32.nsecs, Nanoseconds{op.u.settime32.system_time});
+        return {};
+    case CERO_XENPF_settime64:
+        if (op.u.settime64.mbz != 0) return Errno::inval;
+        set_wall_clock(op.u.settime64.secs, op.u.settime64.nsecs, Nanoseconds{op.u.settime64.system_time});
+        return {};
+    case CERO_XENPF_enter_acpi_sleep: return enter_sleep(op.u.enter_acpi_sleep);
+    case CERO_XENPF_get_cpuinfo: TRY(describe_cpu(op.u.pcpu_info)); return at.write(op);
+    default: return Errno::nosys;
+    }
 }
 
 } // namespace cero

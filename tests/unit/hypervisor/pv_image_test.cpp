@@ -3,8 +3,6 @@
 #include <cero/abi/start_info.h>
 #include <core/boot/dom0.hpp>
 #include <core/boot/guest_layout.hpp>
-#include <core/boot/hypercall_page.hpp>
-#include <core/boot/options.hpp>
 #include <core/boot/pv_image.hpp>
 #include <core/domain/domain.hpp>
 #include <core/frame/frame_allocator.hpp>
