@@ -6,6 +6,7 @@
 #include <arch/api/console.hpp>
 #include <arch/api/context.hpp>
 #include <arch/api/cpu.hpp>
+#include <cero/abi/hypercall.h>
 #include <cero/abi/start_info.h>
 #include <core/boot/domain_memory.hpp>
 #include <core/boot/guest_layout.hpp>
@@ -251,6 +252,26 @@ std::optional<std::uint64_t> parse_size(std::string_view text) noexcept {
     }
     if ((at < text.size() && text[at] != ',') || value << shift >> shift != value) return {};
     return value << shift;
+}
+
+void fill_hypercall_page(unsigned char* page) noexcept {
+    constexpr unsigned stub_size = 32;
+    constexpr unsigned char breakpoint = 0xcc;
+    // push %rcx; push %r11; mov $number, %eax; syscall; pop %r11; pop %rcx; ret
+    constexpr unsigned char call_stub[] = {0x51, 0x41, 0x53, 0xb8, 0, 0, 0, 0, 0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3};
+    // iret does not return: push %rcx; push %r11; push %rax; mov $23, %eax; syscall
+    constexpr unsigned char iret_stub[] = {0x51, 0x41, 0x53, 0x50, 0xb8, CERO_HYPERCALL_iret, 0, 0, 0, 0x0f, 0x05};
+    constexpr unsigned number_at = 4;
+    for (unsigned n = 0; n < CERO_PAGE_SIZE; ++n) page[n] = breakpoint;
+    for (unsigned number = 0; number < CERO_PAGE_SIZE / stub_size; ++number) {
+        unsigned char* stub = page + number * stub_size;
+        if (number == CERO_HYPERCALL_iret) {
+            for (unsigned n = 0; n < sizeof iret_stub; ++n) stub[n] = iret_stub[n];
+            continue;
+        }
+        for (unsigned n = 0; n < sizeof call_stub; ++n) stub[n] = call_stub[n];
+        stub[number_at] = static_cast<unsigned char>(number);
+    }
 }
 
 Status build_control_domain() {

@@ -62,17 +62,11 @@ struct Notes {
     std::optional<std::uint64_t> number[CERO_ELFNOTE_PHYS32_ENTRY + 1];
 };
 
-std::uint64_t number(Bytes descriptor) noexcept {
-    std::uint64_t value = 0;
-    const std::size_t bytes = descriptor.size() < 8 ? descriptor.size() : 8;
-    __builtin_memcpy(&value, descriptor.data(), bytes);
-    return value;
-}
-
 void take_note(Notes& notes, std::uint32_t type, Bytes descriptor) noexcept {
     notes.any = true;
     if (type > CERO_ELFNOTE_PHYS32_ENTRY) return;
-    notes.number[type] = number(descriptor);
+    std::uint64_t& number = notes.number[type].emplace(0);
+    __builtin_memcpy(&number, descriptor.data(), descriptor.size() < 8 ? descriptor.size() : 8);
     if (type == CERO_ELFNOTE_XEN_VERSION) notes.wrong_version = !equals(descriptor, "xen-3.0");
     if (type == CERO_ELFNOTE_LOADER) notes.wrong_loader = !equals(descriptor, "generic");
 }

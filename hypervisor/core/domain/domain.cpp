@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Life of a domain: creation, shutdown, preemptible teardown.
+// Domains: the table of all, creation, shutdown, preemptible teardown.
 #include <core/domain/domain.hpp>
 
 #include <arch/api/boot.hpp>
@@ -9,7 +9,6 @@
 #include <arch/api/cpu.hpp>
 #include <arch/api/power.hpp>
 #include <cero/lib/format.hpp>
-#include <core/domain/domain_internal.hpp>
 #include <core/domain/pirq.hpp>
 #include <core/event/event.hpp>
 #include <core/frame/frame_table.hpp>
@@ -23,6 +22,48 @@ namespace {
 
 /// What a domain without one of its own points at: late readers find nothing, writers do no harm.
 alignas(page_size) cero_shared_info no_shared_info;
+
+Spinlock<LockRank::table> table_lock;
+Domain* table[max_domain_slots];
+Domain* first_domain;
+std::uint16_t last_id;
+
+constexpr unsigned slot_count = last_domain_slot - first_domain_slot + 1;
+
+/// The n-th slot to look at for an id: consecutive ones from a start that the id gives.
+unsigned probe(DomainId id, unsigned n) noexcept { return first_domain_slot + (id.raw() + n) % slot_count; }
+
+/// Counts a reference unless the last one has gone already. Table lock held.
+DomainRef try_reference(Domain* domain) noexcept {
+    std::uint32_t refs = domain->refs.load(Order::relaxed);
+    while (refs != 0)
+        if (domain->refs.compare_exchange(refs, refs + 1, Order::acquire)) return DomainRef{domain};
+    return {};
+}
+
+Domain* look_up(DomainId id) noexcept {
+    for (unsigned n = 0; n < slot_count; ++n) {
+        Domain* domain = table[probe(id, n)];
+        if (domain != nullptr && domain->id == id && domain->life.load(Order::relaxed) != DomainLife::dead)
+            return domain;
+    }
+    return nullptr;
+}
+
+/// Gives the domain a slot. exist, nospc.
+Status enter_table(Domain& domain) {
+    LockGuard guard{table_lock};
+    if (look_up(domain.id) != nullptr) return Errno::exist;
+    for (unsigned n = 0; n < slot_count; ++n) {
+        const unsigned slot = probe(domain.id, n);
+        if (table[slot] != nullptr) continue;
+        domain.slot = DomainSlot{static_cast<std::uint16_t>(slot)};
+        __atomic_store_n(&table[slot], &domain, __ATOMIC_RELEASE);
+        if (domain.is_control) first_domain = &domain;
+        return {};
+    }
+    return Errno::nospc;
+}
 
 constexpr unsigned order_of(std::size_t bytes) noexcept {
     unsigned order = 0;
@@ -43,6 +84,34 @@ void unfurnish(Domain& domain) {
     domain.shared_info = &no_shared_info;
     domain.shared_info_frame = invalid_frame;
     if (frame != invalid_frame) unshare_frame(frame);
+}
+
+Status teardown_step(Vcpu& current, Domain& domain) {
+    switch (domain.teardown) {
+    case TeardownStep::stop:
+        domain.life.store(DomainLife::dying, Order::seq_cst);
+        sched::pause_and_wait(domain);
+        return {};
+    case TeardownStep::events:
+        TRY(event::close_all(domain));
+        pirq::release_all(domain);
+        return {};
+    case TeardownStep::grants: return domain.grants == nullptr ? Status{} : domain.grants->release_mappings(domain);
+    case TeardownStep::roots: domain.for_each_vcpu([&](Vcpu& vcpu) { drop_context(current, vcpu); }); return {};
+    case TeardownStep::memory: return relinquish_domain_memory(current, domain, domain.teardown_cursor);
+    case TeardownStep::vcpus:
+        domain.for_each_vcpu([](Vcpu& vcpu) {
+            stop_timer_and_wait(vcpu.singleshot);
+            stop_timer_and_wait(vcpu.periodic);
+            stop_timer_and_wait(vcpu.poll_timer);
+            sched::remove(vcpu);
+        });
+        for (Timer& watchdog : domain.watchdogs) stop_timer_and_wait(watchdog);
+        unfurnish(domain);
+        return {};
+    case TeardownStep::done: break;
+    }
+    return {};
 }
 
 [[noreturn]] void end_machine(std::uint32_t reason) {
@@ -91,47 +160,61 @@ Result<Domain*> create_domain(DomainId id, const DomainSettings& settings) {
     return domain;
 }
 
-void free_domain(Domain& domain) {
-    for (Vcpu*& vcpu : domain.vcpus) {
-        if (vcpu != nullptr) free_object(vcpu, sizeof(Vcpu));
-        vcpu = nullptr;
+DomainRef find_domain(DomainId id) {
+    if (id == domid_self) {
+        Domain* self = arch::current_vcpu().domain;
+        DomainRef::acquire(*self);
+        return DomainRef{self};
     }
+    LockGuard guard{table_lock};
+    Domain* domain = look_up(id);
+    return domain == nullptr ? DomainRef{} : try_reference(domain);
+}
+
+DomainRef next_domain(DomainId id) {
+    LockGuard guard{table_lock};
+    Domain* best = nullptr;
+    for (unsigned n = first_domain_slot; n <= last_domain_slot; ++n) {
+        Domain* domain = table[n];
+        if (domain != nullptr && domain->id >= id && (best == nullptr || domain->id < best->id) &&
+            domain->life.load(Order::relaxed) != DomainLife::dead)
+            best = domain;
+    }
+    return best == nullptr ? DomainRef{} : try_reference(best);
+}
+
+Domain* domain_in_slot(DomainSlot slot) noexcept {
+    return __atomic_load_n(&table[slot.raw() % max_domain_slots], __ATOMIC_ACQUIRE);
+}
+
+Domain* control_domain() noexcept { return first_domain; }
+
+Result<DomainId> free_domain_id() {
+    LockGuard guard{table_lock};
+    std::uint16_t id = last_id;
+    for (unsigned n = 0; n < CERO_DOMID_FIRST_RESERVED; ++n) {
+        id = id + 1u >= CERO_DOMID_FIRST_RESERVED ? std::uint16_t{1} : static_cast<std::uint16_t>(id + 1);
+        if (look_up(DomainId{id}) == nullptr) {
+            last_id = id;
+            return DomainId{id};
+        }
+    }
+    return Errno::nospc;
+}
+
+void DomainRef::release(Domain& domain) noexcept {
+    if (domain.refs.fetch_sub(1, Order::acq_rel) != 1) return;
+    {
+        LockGuard guard{table_lock};
+        table[domain.slot.raw()] = nullptr;
+        if (first_domain == &domain) first_domain = nullptr;
+    }
+    for (Vcpu* vcpu : domain.vcpus)
+        if (vcpu != nullptr) free_object(vcpu, sizeof(Vcpu));
     event::destroy(domain);
     GrantTable::destroy(domain); // not before: whoever mapped from the domain unpins its entries
     free_object(&domain, sizeof(Domain));
 }
-
-namespace {
-
-Status teardown_step(Vcpu& current, Domain& domain) {
-    switch (domain.teardown) {
-    case TeardownStep::stop:
-        domain.life.store(DomainLife::dying, Order::seq_cst);
-        sched::pause_and_wait(domain);
-        return {};
-    case TeardownStep::events:
-        TRY(event::close_all(domain));
-        pirq::release_all(domain);
-        return {};
-    case TeardownStep::grants: return domain.grants == nullptr ? Status{} : domain.grants->release_mappings(domain);
-    case TeardownStep::roots: domain.for_each_vcpu([&](Vcpu& vcpu) { drop_context(current, vcpu); }); return {};
-    case TeardownStep::memory: return relinquish_domain_memory(current, domain, domain.teardown_cursor);
-    case TeardownStep::vcpus:
-        domain.for_each_vcpu([](Vcpu& vcpu) {
-            stop_timer_and_wait(vcpu.singleshot);
-            stop_timer_and_wait(vcpu.periodic);
-            stop_timer_and_wait(vcpu.poll_timer);
-            sched::remove(vcpu);
-        });
-        for (Timer& watchdog : domain.watchdogs) stop_timer_and_wait(watchdog);
-        unfurnish(domain);
-        return {};
-    case TeardownStep::done: break;
-    }
-    return {};
-}
-
-} // namespace
 
 Status destroy_domain(Vcpu& current, Domain& domain) {
     if (domain.is_control || &domain == current.domain) return Errno::inval;

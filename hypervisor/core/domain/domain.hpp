@@ -92,9 +92,7 @@ public:
     explicit DomainRef(Domain* domain) noexcept : domain_{domain} {}
     DomainRef(DomainRef&& other) noexcept : domain_{other.domain_} { other.domain_ = nullptr; }
     DomainRef& operator=(DomainRef&& other) noexcept {
-        Domain* mine = domain_;
-        domain_ = other.domain_;
-        other.domain_ = mine; // released with `other`
+        std::swap(domain_, other.domain_); // released with `other`
         return *this;
     }
     DomainRef(const DomainRef&) = delete;
@@ -149,10 +147,14 @@ Status create_vcpus(Domain& domain);
 /// Goes on tearing the domain down; restart: stopped at a preemption point. Ends with the domain
 /// out of the table; its memory goes with the last reference.
 Status destroy_domain(Vcpu& current, Domain& domain);
-/// An idle vCPU for a CPU, in the idle domain.
-Result<Vcpu*> create_idle_vcpu(CpuId cpu);
 /// Installs a context into a vCPU that does not run: registers, tables, descriptors. restart:
 /// stopped at a preemption point, call again with the same context.
 Status install_context(Vcpu& current, Vcpu& target, const cero_vcpu_guest_context& context);
+/// Gives back what a vCPU holds of its domain's memory: tables, descriptors, vcpu_info page.
+void drop_context(Vcpu& current, Vcpu& target);
+
+/// 2^order zeroed pages of hypervisor memory, for objects above a page.
+Result<void*> allocate_object(std::size_t bytes);
+void free_object(void* object, std::size_t bytes);
 
 } // namespace cero

@@ -6,21 +6,14 @@
 #include <core/frame/frame_table.hpp>
 
 namespace cero::pirq {
-namespace {
-
-/// A device interrupt; the cookie names the domain and its pirq.
 void on_interrupt(std::uint32_t cookie) {
     Domain* domain = domain_in_slot(DomainSlot{static_cast<std::uint16_t>(cookie >> 16)});
     if (domain != nullptr) event::raise_pirq(*domain, Pirq{cookie & 0xffff});
 }
 
-} // namespace
-
 std::uint32_t cookie_of(const Domain& domain, Pirq number) noexcept {
     return (std::uint32_t{domain.slot.raw()} << 16) | number.raw();
 }
-
-arch::IrqHandler handler() noexcept { return &on_interrupt; }
 
 Result<PirqTable*> table_of(Domain& domain) {
     if (domain.pirqs == nullptr) {

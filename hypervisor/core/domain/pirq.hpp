@@ -34,9 +34,9 @@ Result<PirqTable*> table_of(Domain& domain);
 /// not set up with its default trigger, and unmasks.
 Status bind(Domain& domain, Pirq pirq, EventPort port, CpuId cpu);
 void unbind(Domain& domain, Pirq pirq);
-/// For routing: what a handler is registered with.
+/// For routing: the handler of a device interrupt, and its cookie, which names the domain and its pirq.
+void on_interrupt(std::uint32_t cookie);
 [[nodiscard]] std::uint32_t cookie_of(const Domain& domain, Pirq pirq) noexcept;
-[[nodiscard]] arch::IrqHandler handler() noexcept;
 /// Routes an IOAPIC pin to the domain. The table lock is held.
 Status route_pin(Domain& domain, PirqTable& table, Pirq pirq, arch::Trigger trigger, arch::Polarity polarity);
 /// Domain death: releases every interrupt and the table.

@@ -26,12 +26,9 @@ Status RangeSet::add(std::uint64_t first, std::uint64_t last) noexcept {
 
 Status RangeSet::remove(std::uint64_t first, std::uint64_t last) noexcept {
     if (first > last) return Errno::inval;
-    for (unsigned n = 0; n < count_;) {
+    for (unsigned n = 0; n < count_; ++n) {
         Range& range = ranges_[n];
-        if (range.last < first || range.first > last) {
-            ++n;
-            continue;
-        }
+        if (range.last < first || range.first > last) continue;
         if (range.first < first && range.last > last) { // a hole: one range becomes two
             if (count_ == capacity) return Errno::nospc;
             for (unsigned m = count_++; m > n + 1; --m) ranges_[m] = ranges_[m - 1];
@@ -41,13 +38,12 @@ Status RangeSet::remove(std::uint64_t first, std::uint64_t last) noexcept {
         }
         if (range.first < first) {
             range.last = first - 1;
-            ++n;
         } else if (range.last > last) {
             range.first = last + 1;
-            ++n;
         } else {
-            for (unsigned m = n + 1; m < count_; ++m) ranges_[m - 1] = ranges_[m];
             --count_;
+            for (unsigned m = n; m < count_; ++m) ranges_[m] = ranges_[m + 1];
+            --n; // the next one is here now
         }
     }
     return {};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // vCPUs: creation, contexts, the vcpu_info page.
-#include <core/domain/domain_internal.hpp>
+#include <core/domain/domain.hpp>
 
 #include <arch/api/clock.hpp>
 #include <arch/api/console.hpp>
@@ -35,54 +35,29 @@ void on_periodic(Timer& timer) {
 
 void on_poll_timeout(Timer& timer) { sched::unblock(*static_cast<Vcpu*>(timer.owner)); }
 
-Status create_vcpu(Domain& domain, std::uint32_t id) {
+/// A vCPU in its reset state, which the domain does not know yet.
+Result<Vcpu*> make_vcpu(Domain& domain, std::uint32_t id) {
     auto* vcpu = ::new (TRY(allocate_object(sizeof(Vcpu)))) Vcpu;
     vcpu->domain = &domain;
     vcpu->id = VcpuId{id};
-    vcpu->singleshot.bind(&on_singleshot, vcpu);
-    vcpu->periodic.bind(&on_periodic, vcpu);
-    vcpu->poll_timer.bind(&on_poll_timeout, vcpu);
-    arch::vcpu_init(*vcpu);
-    vcpu->arch.info = id < CERO_LEGACY_MAX_VCPUS ? &domain.shared_info->vcpu_info[id] : &no_vcpu_info;
-    if (id < CERO_LEGACY_MAX_VCPUS) publish_time(*vcpu);
-    sched::insert(*vcpu);
-    __atomic_store_n(&domain.vcpus[id], vcpu, __ATOMIC_RELEASE);
-    return {};
-}
-
-} // namespace
-
-Status create_vcpus(Domain& domain) {
-    for (std::uint32_t id = 0; id < domain.vcpu_limit; ++id)
-        if (domain.vcpus[id] == nullptr) TRY(create_vcpu(domain, id));
-    return {};
-}
-
-Result<Vcpu*> create_idle_vcpu(CpuId cpu) {
-    auto* vcpu = ::new (TRY(allocate_object(sizeof(Vcpu)))) Vcpu;
-    vcpu->domain = &idle_domain;
-    vcpu->id = VcpuId{cpu.raw()};
-    vcpu->is_idle = true;
     arch::vcpu_init(*vcpu);
     vcpu->arch.info = &no_vcpu_info;
     return vcpu;
 }
 
-namespace core {
-
-void start_cpu() noexcept {
-    arch::PerCpu& area = arch::this_cpu();
-    idle_domain.id = domid_idle;
-    idle_domain.slot = slot_hypervisor;
-    auto idle = create_idle_vcpu(CpuId{area.id});
-    if (!idle) arch::panic("no memory for the idle vCPU of CPU %u", area.id);
-    area.idle = area.current = *idle;
-    sched::prepare_cpu(CpuId{area.id}, **idle);
+Status create_vcpu(Domain& domain, std::uint32_t id) {
+    Vcpu* vcpu = TRY(make_vcpu(domain, id));
+    vcpu->singleshot.bind(&on_singleshot, vcpu);
+    vcpu->periodic.bind(&on_periodic, vcpu);
+    vcpu->poll_timer.bind(&on_poll_timeout, vcpu);
+    if (id < CERO_LEGACY_MAX_VCPUS) {
+        vcpu->arch.info = &domain.shared_info->vcpu_info[id];
+        publish_time(*vcpu);
+    }
+    sched::insert(*vcpu);
+    __atomic_store_n(&domain.vcpus[id], vcpu, __ATOMIC_RELEASE);
+    return {};
 }
-
-} // namespace core
-
-namespace {
 
 constexpr std::uint64_t gdt_pages(std::uint64_t entries) noexcept { return (entries + 511) / 512; }
 
@@ -112,6 +87,23 @@ Status take_gdt(Domain& domain, const cero_vcpu_guest_context& context) {
 }
 
 } // namespace
+
+Status create_vcpus(Domain& domain) {
+    for (std::uint32_t id = 0; id < domain.vcpu_limit; ++id)
+        if (domain.vcpus[id] == nullptr) TRY(create_vcpu(domain, id));
+    return {};
+}
+
+void core::start_cpu() noexcept {
+    arch::PerCpu& area = arch::this_cpu();
+    idle_domain.id = domid_idle;
+    idle_domain.slot = slot_hypervisor;
+    auto idle = make_vcpu(idle_domain, area.id);
+    if (!idle) arch::panic("no memory for the idle vCPU of CPU %u", area.id);
+    (*idle)->is_idle = true;
+    area.idle = area.current = *idle;
+    sched::prepare_cpu(CpuId{area.id}, **idle);
+}
 
 void drop_context(Vcpu& current, Vcpu& target) {
     drop_gdt(target);

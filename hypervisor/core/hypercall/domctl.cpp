@@ -22,11 +22,10 @@ Status create(cero_domctl& op) {
     if ((request.flags & (CERO_DOMCTL_CDF_hvm | CERO_DOMCTL_CDF_hap)) != 0) return Errno::opnotsupp;
     DomainId id{op.domain};
     if (op.domain == 0 || op.domain >= CERO_DOMID_FIRST_RESERVED) id = TRY(free_domain_id());
-    DomainSettings settings;
-    settings.vcpus = request.max_vcpus;
+    DomainSettings settings{.vcpus = request.max_vcpus};
     if (request.max_evtchn_port < CERO_EVTCHN_2L_PORTS - 1) settings.event_ports = request.max_evtchn_port + 1;
     Domain& domain = *TRY(create_domain(id, settings));
-    for (unsigned n = 0; n < sizeof domain.handle; ++n) domain.handle[n] = request.handle[n];
+    __builtin_memcpy(domain.handle, request.handle, sizeof domain.handle);
     domain.ssidref = request.ssidref;
     domain.create_flags = request.flags;
     op.domain = id.raw();
@@ -48,9 +47,8 @@ Status unpause(Domain& domain) {
 }
 
 Result<Vcpu*> vcpu_of(Domain& domain, std::uint32_t id) {
-    Vcpu* vcpu = domain.vcpu(id);
-    if (vcpu == nullptr) return Errno::srch;
-    return vcpu;
+    if (Vcpu* vcpu = domain.vcpu(id)) return vcpu;
+    return Errno::srch;
 }
 
 Status set_context(Vcpu& current, Domain& domain, const cero_domctl_vcpucontext& request) {
@@ -182,33 +180,6 @@ Status frame_types(Domain& domain, const cero_domctl_getpageframeinfo3& request)
     return {};
 }
 
-/// Settings: operations of a line or two that return nothing.
-Status change_setting(Domain& domain, const cero_domctl& op) {
-    constexpr std::uint64_t ports = 0x10000;
-    constexpr std::uint64_t pirqs = 256;
-    switch (op.cmd) {
-    case CERO_DOMCTL_max_mem: domain.memory.max_pages.store(op.u.max_mem.max_memkb / 4, Order::relaxed); return {};
-    case CERO_DOMCTL_setdomainhandle:
-        for (unsigned n = 0; n < sizeof domain.handle; ++n) domain.handle[n] = op.u.setdomainhandle.handle[n];
-        return {};
-    case CERO_DOMCTL_settimeoffset:
-        domain.time_offset_seconds = op.u.settimeoffset.time_offset_seconds;
-        publish_wall_clock(domain);
-        return {};
-    case CERO_DOMCTL_irq_permission:
-        return permit(domain.rights.pirqs, op.u.irq_permission.pirq, 1, pirqs, op.u.irq_permission.allow_access != 0);
-    case CERO_DOMCTL_ioport_permission:
-        return permit(domain.rights.io_ports, op.u.ioport_permission.first_port, op.u.ioport_permission.nr_ports, ports,
-                      op.u.ioport_permission.allow_access != 0);
-    case CERO_DOMCTL_iomem_permission:
-        return permit(domain.rights.io_memory, op.u.iomem_permission.first_mfn, op.u.iomem_permission.nr_mfns,
-                      1ull << 40, op.u.iomem_permission.allow_access != 0);
-    case CERO_DOMCTL_set_address_size: return op.u.address_size.size == 64 ? Errno::ok : Errno::inval;
-    case CERO_DOMCTL_set_virq_handler: return event::set_virq_handler(domain.id, op.u.set_virq_handler.virq);
-    default: return Errno::nosys;
-    }
-}
-
 /// Whether the caller wants the structure back.
 bool has_output(std::uint32_t command) noexcept {
     return command == CERO_DOMCTL_createdomain || command == CERO_DOMCTL_getdomaininfo ||
@@ -216,7 +187,13 @@ bool has_output(std::uint32_t command) noexcept {
            command == CERO_DOMCTL_get_address_size;
 }
 
-Status apply(Vcpu& current, Domain& domain, cero_domctl& op) {
+Status apply(Vcpu& current, cero_domctl& op) {
+    if (op.cmd == CERO_DOMCTL_createdomain) return create(op);
+    // getdomaininfo names the first domain of interest: that is how tools walk through them.
+    const DomainRef found =
+        op.cmd == CERO_DOMCTL_getdomaininfo ? next_domain(DomainId{op.domain}) : find_domain(DomainId{op.domain});
+    if (!found) return Errno::srch;
+    Domain& domain = *found;
     switch (op.cmd) {
     case CERO_DOMCTL_destroydomain: return destroy_domain(current, domain);
     case CERO_DOMCTL_pausedomain: return pause(domain);
@@ -236,17 +213,26 @@ Status apply(Vcpu& current, Domain& domain, cero_domctl& op) {
     case CERO_DOMCTL_resumedomain: return resume(domain);
     case CERO_DOMCTL_get_address_size: op.u.address_size.size = 64; return {};
     case CERO_DOMCTL_getpageframeinfo3: return frame_types(domain, op.u.getpageframeinfo3);
-    default: return change_setting(domain, op);
+    case CERO_DOMCTL_max_mem: domain.memory.max_pages.store(op.u.max_mem.max_memkb / 4, Order::relaxed); return {};
+    case CERO_DOMCTL_setdomainhandle:
+        __builtin_memcpy(domain.handle, op.u.setdomainhandle.handle, sizeof domain.handle);
+        return {};
+    case CERO_DOMCTL_settimeoffset:
+        domain.time_offset_seconds = op.u.settimeoffset.time_offset_seconds;
+        publish_wall_clock(domain);
+        return {};
+    case CERO_DOMCTL_irq_permission:
+        return permit(domain.rights.pirqs, op.u.irq_permission.pirq, 1, 256, op.u.irq_permission.allow_access != 0);
+    case CERO_DOMCTL_ioport_permission:
+        return permit(domain.rights.io_ports, op.u.ioport_permission.first_port, op.u.ioport_permission.nr_ports,
+                      0x10000, op.u.ioport_permission.allow_access != 0);
+    case CERO_DOMCTL_iomem_permission:
+        return permit(domain.rights.io_memory, op.u.iomem_permission.first_mfn, op.u.iomem_permission.nr_mfns,
+                      1ull << 40, op.u.iomem_permission.allow_access != 0);
+    case CERO_DOMCTL_set_address_size: return op.u.address_size.size == 64 ? Errno::ok : Errno::inval;
+    case CERO_DOMCTL_set_virq_handler: return event::set_virq_handler(domain.id, op.u.set_virq_handler.virq);
+    default: return Errno::nosys;
     }
-}
-
-Status locked(Vcpu& current, cero_domctl& op) {
-    if (op.cmd == CERO_DOMCTL_createdomain) return create(op);
-    // getdomaininfo names the first domain of interest: that is how tools walk through them.
-    const DomainRef domain =
-        op.cmd == CERO_DOMCTL_getdomaininfo ? next_domain(DomainId{op.domain}) : find_domain(DomainId{op.domain});
-    if (!domain) return Errno::srch;
-    return apply(current, *domain, op);
 }
 
 } // namespace
@@ -284,7 +270,7 @@ Result<std::int64_t> domctl_op(Vcpu& current, std::uint64_t argument) {
     cero_domctl op = TRY(at.read());
     if (op.interface_version != CERO_DOMCTL_INTERFACE_VERSION) return Errno::acces;
     if (!control_lock.try_lock()) return hypercall_continue(current, argument);
-    const Status done = locked(current, op);
+    const Status done = apply(current, op);
     control_lock.unlock();
     if (done.error() == Errno::restart) return hypercall_continue(current, argument);
     if (done && has_output(op.cmd)) TRY(at.write(op));

@@ -47,10 +47,10 @@ constexpr HypercallEntry entry_of(Return (*)(Vcpu&, Args...)) noexcept {
     static_assert(sizeof...(Args) <= 5);
     return [](std::uint64_t a, std::uint64_t b, std::uint64_t c, std::uint64_t d, std::uint64_t e) {
         const std::uint64_t words[5] = {a, b, c, d, e};
-        return [&words]<std::size_t... Index>(std::index_sequence<Index...>) {
+        const auto call = [&words]<std::size_t... Index>(std::index_sequence<Index...>) {
             return encode(Handler(arch::current_vcpu(), static_cast<Args>(words[Index])...));
-        }
-        (std::index_sequence_for<Args...>{});
+        };
+        return call(std::index_sequence_for<Args...>{});
     };
 }
 
@@ -62,10 +62,10 @@ template <auto Handler> inline constexpr HypercallEntry wrap = detail::entry_of<
 
 /// Copies the structure at `argument` in, has it handled, and copies it back if the handler may
 /// change it.
-template <typename T> Status with_structure(Vcpu& current, std::uint64_t argument, Status (*handler)(Vcpu&, T&)) {
+template <typename T> Status with_structure(Vcpu& vcpu, std::uint64_t argument, Status (*handler)(Vcpu&, T&)) {
     const GuestPtr<std::remove_const_t<T>> at{argument};
     auto structure = TRY(at.read());
-    TRY(handler(current, structure));
+    TRY(handler(vcpu, structure));
     return std::is_const_v<T> ? Status{} : at.write(structure);
 }
 

@@ -21,27 +21,23 @@ template <std::size_t Size> Status write_text(std::uint64_t argument, const char
     return GuestPtr<Field>{argument}.write(field);
 }
 
-Status write_features(Vcpu& current, std::uint64_t argument) {
-    auto info = TRY(GuestPtr<cero_feature_info>{argument}.read());
+Status write_features(Vcpu& current, cero_feature_info& info) {
     if (info.submap_idx != 0) return Errno::inval;
     info.submap = 1u << CERO_FEATURE_mmu_pt_update_preserve_ad | 1u << CERO_FEATURE_highmem_assist |
                   1u << CERO_FEATURE_gnttab_map_avail_bits;
     if (current.domain->is_control) info.submap |= 1u << CERO_FEATURE_dom0;
-    return GuestPtr<cero_feature_info>{argument}.write(info);
+    return {};
 }
 
 Status write_identity(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
     switch (command) {
     case CERO_XENVER_extraversion: return write_text<16>(argument, ".0-cero");
-    case CERO_XENVER_compile_info: {
-        const cero_compile_info info{"C++", "cero", "", ""};
-        return GuestPtr<cero_compile_info>{argument}.write(info);
-    }
+    case CERO_XENVER_compile_info: return GuestPtr<cero_compile_info>{argument}.write({"C++", "cero", "", ""});
     case CERO_XENVER_capabilities: return write_text<1024>(argument, "xen-3.0-x86_64 ");
     case CERO_XENVER_changeset: return write_text<64>(argument, "cero");
     case CERO_XENVER_platform_parameters:
         return GuestPtr<cero_platform_parameters>{argument}.write({CERO_HYPERVISOR_VIRT_START});
-    case CERO_XENVER_get_features: return write_features(current, argument);
+    case CERO_XENVER_get_features: return with_structure(current, argument, &write_features);
     case CERO_XENVER_guest_handle:
         if (!arch::copy_to_guest(GuestVirt{argument}, current.domain->handle, 16)) return Errno::fault;
         return {};

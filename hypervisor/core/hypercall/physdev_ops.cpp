@@ -71,7 +71,7 @@ Status map_message(Vcpu& current, cero_physdev_map_pirq& op) {
     if (!domain.rights.pirqs.contains(number, number)) return Errno::perm;
     const arch::PciAddress address{static_cast<std::uint16_t>(op.bus >> 16), static_cast<std::uint8_t>(op.bus),
                                    static_cast<std::uint8_t>(op.devfn)};
-    auto irq = arch::allocate_msi(address, static_cast<std::uint32_t>(op.entry_nr), op.table_base, pirq::handler(),
+    auto irq = arch::allocate_msi(address, static_cast<std::uint32_t>(op.entry_nr), op.table_base, &pirq::on_interrupt,
                                   pirq::cookie_of(domain, Pirq{number}));
     if (!irq) return irq.error();
     PirqEntry& entry = table.entries[number];
@@ -87,12 +87,11 @@ Status map_pirq(Vcpu& current, cero_physdev_map_pirq& op) {
         return Errno::opnotsupp; // devices are given to other domains by passthrough only
     if (!current.domain->is_control) return Errno::perm;
     switch (op.type) {
-    case CERO_MAP_PIRQ_TYPE_GSI: TRY(map_pin(current, op)); break;
+    case CERO_MAP_PIRQ_TYPE_GSI: return map_pin(current, op);
     case CERO_MAP_PIRQ_TYPE_MSI:
-    case CERO_MAP_PIRQ_TYPE_MSI_SEG: TRY(map_message(current, op)); break;
+    case CERO_MAP_PIRQ_TYPE_MSI_SEG: return map_message(current, op);
     default: return Errno::inval; // several vectors of plain MSI: drivers fall back to one
     }
-    return {};
 }
 
 Status unmap_pirq(Vcpu& current, const cero_physdev_unmap_pirq& op) {

@@ -29,12 +29,6 @@ Status block(Vcpu& current) {
     return {};
 }
 
-/// Undoes the preparation of a poll that does not sleep.
-void end_poll(Vcpu& current) {
-    current.domain->polling_vcpus.fetch_and(~(1ull << current.id.raw()), Order::relaxed);
-    current.flags.fetch_and(~vcpu_flag::blocked, Order::relaxed);
-}
-
 Status poll(Vcpu& current, const cero_sched_poll& request) {
     if (request.nr_ports > max_polled_ports) return Errno::inval;
     Domain& domain = *current.domain;
@@ -50,7 +44,8 @@ Status poll(Vcpu& current, const cero_sched_poll& request) {
     bool ready = has_event(current);
     for (std::uint32_t n = 0; n < request.nr_ports && !ready; ++n) ready = event::is_pending(domain, ports[n]);
     if (ready || (request.timeout != 0 && request.timeout <= arch::system_time().raw())) {
-        end_poll(current);
+        domain.polling_vcpus.fetch_and(~(1ull << current.id.raw()), Order::relaxed);
+        current.flags.fetch_and(~vcpu_flag::blocked, Order::relaxed);
         return {};
     }
     if (request.timeout != 0)
@@ -105,10 +100,10 @@ Result<std::int64_t> watchdog(Vcpu& current, std::uint64_t argument) {
     if (timer.owner == nullptr) return Errno::inval;
     if (request.timeout != 0) {
         set_timer(timer, deadline);
-        return std::int64_t{0};
+    } else {
+        stop_timer(timer);
+        timer.owner = nullptr;
     }
-    stop_timer(timer);
-    timer.owner = nullptr;
     return std::int64_t{0};
 }
 

@@ -13,6 +13,9 @@
 #include <core/paging/mmu_ops.hpp>
 
 namespace cero {
+
+extern "C" std::int64_t hypercall_iret(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t);
+
 namespace {
 
 Status not_implemented(Vcpu& current) {
@@ -23,12 +26,6 @@ Status not_implemented(Vcpu& current) {
         arch::log(arch::Level::debug, "d%u: hypercall %lu is not implemented", domain.id.raw(), number);
     return Errno::nosys;
 }
-
-} // namespace
-
-extern "C" std::int64_t hypercall_iret(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t);
-
-namespace {
 
 constexpr HypercallTable make_table() {
     HypercallTable table{};
@@ -66,27 +63,6 @@ constexpr HypercallTable make_table() {
     return table;
 }
 
-} // namespace
-
-constinit const HypercallTable hypercall_table = make_table();
-
-std::int64_t finish_hypercall(Vcpu& vcpu, std::uint64_t number, std::int64_t result) {
-    if (result == hypercall_restart) {
-        const arch::GuestRegs& regs = vcpu.arch.regs;
-        std::uint64_t args[5] = {regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8};
-        for (unsigned n = 0; n < vcpu.continuation_count; ++n) args[n] = vcpu.continuation[n];
-        arch::restart_hypercall(vcpu, number, args);
-        return static_cast<std::int64_t>(number);
-    }
-    if (result != -static_cast<std::int64_t>(Errno::nosys))
-        arch::log(arch::Level::debug, "d%uv%u: hypercall %lu(%lx, %lx, %lx) = %ld, rip %lx", vcpu.domain->id.raw(),
-                  vcpu.id.raw(), number, vcpu.arch.regs.rdi, vcpu.arch.regs.rsi, vcpu.arch.regs.rdx, result,
-                  vcpu.arch.regs.rip);
-    return result;
-}
-
-namespace {
-
 constexpr std::uint64_t multicall_chunk = 8;
 
 /// Executes entries until one has to be continued; returns how many are done.
@@ -110,6 +86,23 @@ std::uint64_t execute(Vcpu& current, cero_multicall_entry* entries, std::uint64_
 }
 
 } // namespace
+
+constinit const HypercallTable hypercall_table = make_table();
+
+std::int64_t finish_hypercall(Vcpu& vcpu, std::uint64_t number, std::int64_t result) {
+    if (result == hypercall_restart) {
+        const arch::GuestRegs& regs = vcpu.arch.regs;
+        std::uint64_t args[5] = {regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8};
+        for (unsigned n = 0; n < vcpu.continuation_count; ++n) args[n] = vcpu.continuation[n];
+        arch::restart_hypercall(vcpu, number, args);
+        return static_cast<std::int64_t>(number);
+    }
+    if (result != -static_cast<std::int64_t>(Errno::nosys))
+        arch::log(arch::Level::debug, "d%uv%u: hypercall %lu(%lx, %lx, %lx) = %ld, rip %lx", vcpu.domain->id.raw(),
+                  vcpu.id.raw(), number, vcpu.arch.regs.rdi, vcpu.arch.regs.rsi, vcpu.arch.regs.rdx, result,
+                  vcpu.arch.regs.rip);
+    return result;
+}
 
 Status multicall(Vcpu& current, std::uint64_t address, std::uint64_t count) {
     if (current.in_multicall) return Errno::inval;

@@ -27,12 +27,11 @@ Status initialise(Vcpu& current, Vcpu& target, std::uint64_t argument) {
 
 Status bring_down(Vcpu& target) {
     Domain& domain = *target.domain;
-    bool last = false;
+    bool last = true;
     {
         LockGuard guard{domain.lock};
         if (target.is_down()) return {};
         target.flags.fetch_or(vcpu_flag::down, Order::seq_cst);
-        last = true;
         domain.for_each_vcpu([&](Vcpu& vcpu) { last = last && vcpu.is_down(); });
     }
     stop_timer(target.singleshot);
@@ -60,8 +59,7 @@ Status get_runstate(Vcpu& target, std::uint64_t argument) {
     return GuestPtr<cero_vcpu_runstate_info>{argument}.write(info);
 }
 
-Status set_periodic(Vcpu& target, std::uint64_t argument) {
-    const auto request = TRY(GuestPtr<cero_vcpu_set_periodic_timer>{argument}.read());
+Status set_periodic(Vcpu& target, const cero_vcpu_set_periodic_timer& request) {
     if (request.period_ns < shortest_period_ns || static_cast<std::int64_t>(request.period_ns) < 0) return Errno::inval;
     __atomic_store_n(&target.period_ns, request.period_ns, __ATOMIC_RELAXED);
     set_timer(target.periodic, Nanoseconds{arch::system_time().raw() + request.period_ns});
@@ -84,8 +82,7 @@ Status set_singleshot(Vcpu& current, Vcpu& target, std::uint64_t argument) {
 }
 
 /// From now on the guest looks for events of the vCPU at this place.
-Status register_info(Vcpu& target, std::uint64_t argument) {
-    const auto request = TRY(GuestPtr<cero_vcpu_register_vcpu_info>{argument}.read());
+Status register_info(Vcpu& target, const cero_vcpu_register_vcpu_info& request) {
     Domain& domain = *target.domain;
     if (request.offset > page_size - sizeof(cero_vcpu_info) || request.offset % 8 != 0) return Errno::nxio;
     const MachineFrame frame{request.mfn};
@@ -150,9 +147,9 @@ Status dispatch(Vcpu& current, Vcpu& target, std::uint32_t command, std::uint64_
     case CERO_VCPUOP_down: return bring_down(target);
     case CERO_VCPUOP_get_runstate_info: return get_runstate(target, argument);
     case CERO_VCPUOP_register_runstate_memory_area: return register_runstate(current, target, argument);
-    case CERO_VCPUOP_set_periodic_timer: return set_periodic(target, argument);
+    case CERO_VCPUOP_set_periodic_timer: return with_structure(target, argument, &set_periodic);
     case CERO_VCPUOP_stop_periodic_timer: return stop_periodic(target);
-    case CERO_VCPUOP_register_vcpu_info: return register_info(target, argument);
+    case CERO_VCPUOP_register_vcpu_info: return with_structure(target, argument, &register_info);
     case CERO_VCPUOP_send_nmi: return send_nmi(current, target);
     case CERO_VCPUOP_get_physid: return get_physid(current, target, argument);
     case CERO_VCPUOP_register_vcpu_time_memory_area: return register_time_area(current, target, argument);
