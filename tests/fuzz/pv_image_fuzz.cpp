@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Fuzz target: any bytes as the control domain's kernel. Whatever is accepted must lie inside the
 // file.
-#include <core/boot/guest_layout.hpp>
+#include <core/boot/pv_image.hpp>
 
 #include <cstdlib>
 

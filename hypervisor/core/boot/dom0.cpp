@@ -9,7 +9,7 @@
 #include <cero/abi/hypercall.h>
 #include <cero/abi/start_info.h>
 #include <core/boot/domain_memory.hpp>
-#include <core/boot/guest_layout.hpp>
+#include <core/boot/pv_image.hpp>
 #include <core/frame/frame_allocator.hpp>
 #include <core/paging/mmu_ops.hpp>
 #include <core/paging/page_type.hpp>

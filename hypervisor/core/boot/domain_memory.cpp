@@ -48,10 +48,7 @@ MachineFrame DomainMemory::look(std::uint64_t frame, std::uint64_t& run) const n
     unsigned high = count_;
     while (high - low > 1) {
         const unsigned middle = (low + high) / 2;
-        if (runs_[middle].frame <= frame)
-            low = middle;
-        else
-            high = middle;
+        (runs_[middle].frame <= frame ? low : high) = middle;
     }
     const std::uint64_t offset = frame - runs_[low].frame;
     run = runs_[low].count - offset;
@@ -106,10 +103,8 @@ void InitialTables::map(GuestVirt address, std::uint64_t frame, std::uint64_t co
         now = now < run ? now : run;
         now = now < count ? now : count;
         std::uint64_t entry = first << page_shift | leaf_flags | Pte::write;
-        for (std::uint64_t n = 0; n < now; ++n, entry += page_size) table[index + n] = entry;
-        for (std::uint64_t n = 0; n < now; ++n)
-            if (frame + n >= read_only && frame + n < read_only_end) table[index + n] &= ~Pte::write;
-        frame += now;
+        for (std::uint64_t n = 0; n < now; ++n, ++frame, entry += page_size)
+            table[index + n] = frame >= read_only && frame < read_only_end ? entry & ~Pte::write : entry;
         count -= now;
         address = address + (now << page_shift);
     }

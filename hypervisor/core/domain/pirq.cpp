@@ -28,9 +28,7 @@ Result<PirqTable*> table_of(Domain& domain) {
 
 Status route_pin(Domain& domain, PirqTable& table, Pirq number, arch::Trigger trigger, arch::Polarity polarity) {
     PirqEntry& entry = *table.find(number);
-    auto irq = arch::route_gsi(number.raw(), trigger, polarity, &on_interrupt, cookie_of(domain, number));
-    if (!irq) return irq.error();
-    entry.irq = *irq;
+    entry.irq = TRY(arch::route_gsi(number.raw(), trigger, polarity, &on_interrupt, cookie_of(domain, number)));
     entry.routed = true;
     if (entry.port.load(Order::relaxed) != 0) arch::irq_unmask(entry.irq);
     return {};

@@ -71,12 +71,11 @@ Status map_message(Vcpu& current, cero_physdev_map_pirq& op) {
     if (!domain.rights.pirqs.contains(number, number)) return Errno::perm;
     const arch::PciAddress address{static_cast<std::uint16_t>(op.bus >> 16), static_cast<std::uint8_t>(op.bus),
                                    static_cast<std::uint8_t>(op.devfn)};
-    auto irq = arch::allocate_msi(address, static_cast<std::uint32_t>(op.entry_nr), op.table_base, &pirq::on_interrupt,
-                                  pirq::cookie_of(domain, Pirq{number}));
-    if (!irq) return irq.error();
+    const arch::Irq irq = TRY(arch::allocate_msi(address, static_cast<std::uint32_t>(op.entry_nr), op.table_base,
+                                                 &pirq::on_interrupt, pirq::cookie_of(domain, Pirq{number})));
     PirqEntry& entry = table.entries[number];
     entry.kind = PirqEntry::Kind::message;
-    entry.irq = *irq;
+    entry.irq = irq;
     entry.routed = true;
     op.pirq = static_cast<std::int32_t>(number);
     return {};

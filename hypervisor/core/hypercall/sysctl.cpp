@@ -188,13 +188,6 @@ Status describe_cpu(cero_xenpf_pcpuinfo& info) {
     return {};
 }
 
-Status enter_sleep(const cero_xenpf_enter_acpi_sleep& sleep) {
-    constexpr std::uint32_t soft_off = 5;
-    if (sleep.sleep_state != soft_off) return Errno::opnotsupp;
-    log(Level::info, "Domain 0 asks for power off");
-    arch::power_off();
-}
-
 } // namespace
 
 Status sysctl_op(Vcpu& current, std::uint64_t argument) {
@@ -219,7 +212,10 @@ Status platform_op(Vcpu& current, std::uint64_t argument) {
         if (op.u.settime64.mbz != 0) return Errno::inval;
         set_wall_clock(op.u.settime64.secs, op.u.settime64.nsecs, Nanoseconds{op.u.settime64.system_time});
         return {};
-    case CERO_XENPF_enter_acpi_sleep: return enter_sleep(op.u.enter_acpi_sleep);
+    case CERO_XENPF_enter_acpi_sleep:
+        if (op.u.enter_acpi_sleep.sleep_state != 5) return Errno::opnotsupp; // S5: soft off
+        log(Level::info, "Domain 0 asks for power off");
+        arch::power_off();
     case CERO_XENPF_get_cpuinfo: TRY(describe_cpu(op.u.pcpu_info)); return at.write(op);
     default: return Errno::nosys;
     }

@@ -2,7 +2,6 @@
 // The kernel parser, the layout, and the control domain's builder, on made-up kernels.
 #include <cero/abi/start_info.h>
 #include <core/boot/dom0.hpp>
-#include <core/boot/guest_layout.hpp>
 #include <core/boot/pv_image.hpp>
 #include <core/domain/domain.hpp>
 #include <core/frame/frame_allocator.hpp>
