@@ -2,7 +2,6 @@
 // Raising events: pending bit, mask, selector, upcall flag, kick.
 #include <core/event/event.hpp>
 
-#include <arch/api/console.hpp>
 #include <arch/api/cpu.hpp>
 #include <core/domain/pirq.hpp>
 #include <core/frame/frame_table.hpp>
@@ -122,8 +121,7 @@ Status set_virq_handler(DomainId domain, std::uint32_t virq) {
 }
 
 bool raise_pirq(Domain& domain, Pirq number) {
-    PirqTable* table = domain.pirqs;
-    PirqEntry* entry = table == nullptr ? nullptr : table->find(number);
+    PirqEntry* entry = domain.pirqs == nullptr ? nullptr : domain.pirqs->find(number);
     const std::uint32_t port = entry == nullptr ? 0 : entry->port.load(Order::acquire);
     if (port == 0) return false;
     raise_port(domain, port);

@@ -14,20 +14,17 @@ namespace {
 Spinlock<LockRank::binding> binding_lock;
 
 /// Holds the locks of two tables, which may be the same.
-class PairGuard {
-public:
-    PairGuard(Domain& a, Domain& b) noexcept : first_{(a.slot <= b.slot ? a : b).events.lock} {
-        if (&a == &b) return;
-        second_ = &(a.slot <= b.slot ? b : a).events.lock;
-        second_->lock();
+struct PairGuard {
+    LockGuard<Spinlock<LockRank::event>> first;
+    Spinlock<LockRank::event>* second;
+    PairGuard(Domain& a, Domain& b) noexcept
+        : first{(a.slot <= b.slot ? a : b).events.lock}, second{&(a.slot <= b.slot ? b : a).events.lock} {
+        if (&a == &b) second = nullptr;
+        if (second != nullptr) second->lock();
     }
     ~PairGuard() {
-        if (second_ != nullptr) second_->unlock();
+        if (second != nullptr) second->unlock();
     }
-
-private:
-    LockGuard<Spinlock<LockRank::event>> first_;
-    Spinlock<LockRank::event>* second_{};
 };
 
 /// A free port with memory behind it. Table lock held. The channel stays closed until the caller
@@ -58,13 +55,6 @@ EventChannel& open(Domain& domain, std::uint32_t port, ChannelState state, std::
     ++table.in_use;
     table.search_from = port + 1;
     return channel;
-}
-
-void set_closed(Domain& domain, std::uint32_t port, EventChannel& channel) {
-    channel = EventChannel{};
-    clear_pending(domain, port);
-    --domain.events.in_use;
-    if (port < domain.events.search_from) domain.events.search_from = port;
 }
 
 /// The domain that an operation is about: the caller, or any other one for the control domain.
@@ -159,35 +149,29 @@ Status bind_pirq(Vcpu& current, GuestPtr<cero_evtchn_bind_pirq> argument, cero_e
     return {};
 }
 
-/// Binding lock held.
-void close_interdomain(Domain& domain, std::uint32_t port, EventChannel& channel) {
-    Domain& remote = *channel.remote;
-    PairGuard guard{domain, remote};
-    EventChannel& peer = *remote.events.find(EventPort{channel.number});
-    if (&peer != &channel) {
-        peer.state = ChannelState::unbound;
-        peer.number = 0;
-        peer.remote_id = domain.id.raw();
-    }
-    set_closed(domain, port, channel);
-}
-
 /// inval: the port is not open.
 Status close_port(Domain& domain, std::uint32_t port) {
     LockGuard binding{binding_lock};
     EventChannel* channel = domain.events.find(EventPort{port});
-    if (channel != nullptr && channel->state == ChannelState::interdomain) {
-        close_interdomain(domain, port, *channel);
-        return {};
-    }
-    LockGuard guard{domain.events.lock};
-    if (channel == nullptr || channel->state == ChannelState::closed) return Errno::inval;
-    if (channel->state == ChannelState::virq)
-        __atomic_store_n(&virq_port(domain, channel->number, *domain.vcpus[channel->vcpu]), std::uint16_t{0},
-                         __ATOMIC_RELEASE);
-    else if (channel->state == ChannelState::pirq)
+    if (channel == nullptr) return Errno::inval;
+    Domain& remote = channel->state == ChannelState::interdomain ? *channel->remote : domain;
+    PairGuard guard{domain, remote};
+    if (channel->state == ChannelState::closed) return Errno::inval;
+    if (channel->state == ChannelState::interdomain) {
+        EventChannel& peer = *remote.events.find(EventPort{channel->number});
+        peer.state = ChannelState::unbound;
+        peer.number = 0;
+        peer.remote_id = domain.id.raw();
+    } else if (channel->state == ChannelState::virq) {
+        std::uint16_t& bound = virq_port(domain, channel->number, *domain.vcpus[channel->vcpu]);
+        __atomic_store_n(&bound, std::uint16_t{0}, __ATOMIC_RELEASE);
+    } else if (channel->state == ChannelState::pirq) {
         pirq::unbind(domain, Pirq{channel->number});
-    set_closed(domain, port, *channel);
+    }
+    *channel = EventChannel{}; // last: a channel may be its own peer
+    clear_pending(domain, port);
+    --domain.events.in_use;
+    if (port < domain.events.search_from) domain.events.search_from = port;
     return {};
 }
 
@@ -212,22 +196,20 @@ Status status(Vcpu& current, GuestPtr<cero_evtchn_status> argument, cero_evtchn_
     const DomainRef ref = TRY(subject(current, op.dom));
     Domain& domain = *ref;
     if (op.port == 0 || op.port >= domain.events.limit) return Errno::inval;
-    {
-        LockGuard guard{domain.events.lock};
-        const EventChannel* channel = domain.events.find(EventPort{op.port});
-        const EventChannel closed;
-        if (channel == nullptr) channel = &closed;
-        op.vcpu = channel->vcpu;
-        op.u = {};
-        op.status = static_cast<std::uint32_t>(channel->state);
-        if (channel->state == ChannelState::interdomain) {
-            op.u.interdomain.dom = channel->remote->id.raw();
-            op.u.interdomain.port = channel->number;
-        } else if (channel->state == ChannelState::unbound) {
-            op.u.unbound.dom = static_cast<cero_domid>(channel->remote_id);
-        } else {
-            op.u.virq = channel->number; // or the pirq: at the same place
-        }
+    LockGuard guard{domain.events.lock};
+    const EventChannel* channel = domain.events.find(EventPort{op.port});
+    const EventChannel closed;
+    if (channel == nullptr) channel = &closed;
+    op.vcpu = channel->vcpu;
+    op.u = {};
+    op.status = static_cast<std::uint32_t>(channel->state);
+    if (channel->state == ChannelState::interdomain) {
+        op.u.interdomain.dom = channel->remote->id.raw();
+        op.u.interdomain.port = channel->number;
+    } else if (channel->state == ChannelState::unbound) {
+        op.u.unbound.dom = static_cast<cero_domid>(channel->remote_id);
+    } else {
+        op.u.virq = channel->number; // or the pirq: at the same place
     }
     return argument.write(op);
 }
@@ -238,10 +220,8 @@ Status bind_vcpu(Vcpu& current, GuestPtr<cero_evtchn_bind_vcpu>, const cero_evtc
     LockGuard guard{domain.events.lock};
     EventChannel* channel = domain.events.find(EventPort{op.port});
     if (channel == nullptr) return Errno::inval;
-    const bool movable = channel->state == ChannelState::unbound || channel->state == ChannelState::interdomain ||
-                         channel->state == ChannelState::pirq ||
-                         (channel->state == ChannelState::virq && vcpu_virq_index(channel->number) < 0);
-    if (!movable) return Errno::inval;
+    const bool vcpu_virq = channel->state == ChannelState::virq && vcpu_virq_index(channel->number) >= 0;
+    if (vcpu_virq || channel->state == ChannelState::ipi || channel->state == ChannelState::closed) return Errno::inval;
     __atomic_store_n(&channel->vcpu, static_cast<std::uint16_t>(op.vcpu), __ATOMIC_RELAXED);
     return {};
 }

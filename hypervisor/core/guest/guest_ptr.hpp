@@ -14,7 +14,6 @@ concept AbiData = std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T
 
 template <AbiData T> class GuestPtr {
 public:
-    constexpr GuestPtr() noexcept = default;
     constexpr explicit GuestPtr(std::uint64_t address) noexcept : address_{address} {}
     constexpr explicit GuestPtr(GuestVirt address) noexcept : address_{address} {}
     [[nodiscard]] constexpr GuestVirt address() const noexcept { return address_; }
@@ -27,9 +26,7 @@ public:
         return value;
     }
     [[nodiscard]] Status write(const T& value) const noexcept {
-        if (!arch::copy_to_guest(address_, &value, sizeof(T))) [[unlikely]]
-            return Errno::fault;
-        return {};
+        return arch::copy_to_guest(address_, &value, sizeof(T)) ? Errno::ok : Errno::fault;
     }
     /// A member of the structure, by its offset.
     template <AbiData Field> [[nodiscard]] constexpr GuestPtr<Field> field(std::size_t offset) const noexcept {
@@ -46,10 +43,8 @@ private:
 /// `count` elements at an address.
 template <AbiData T> class GuestSpan {
 public:
-    constexpr GuestSpan() noexcept = default;
     constexpr GuestSpan(GuestPtr<T> first, std::uint64_t count) noexcept : first_{first}, count_{count} {}
     [[nodiscard]] constexpr std::uint64_t size() const noexcept { return count_; }
-    [[nodiscard]] constexpr GuestPtr<T> data() const noexcept { return first_; }
     /// Precondition: index < size().
     [[nodiscard]] Result<T> read(std::uint64_t index) const noexcept { return first_.at(index).read(); }
     [[nodiscard]] Status write(std::uint64_t index, const T& value) const noexcept {
@@ -57,12 +52,10 @@ public:
     }
     /// Copies `count` elements from `index` on; precondition: they lie inside.
     [[nodiscard]] Status read_many(std::uint64_t index, T* out, std::uint64_t count) const noexcept {
-        if (!arch::copy_from_guest(out, first_.at(index).address(), count * sizeof(T))) return Errno::fault;
-        return {};
+        return arch::copy_from_guest(out, first_.at(index).address(), count * sizeof(T)) ? Errno::ok : Errno::fault;
     }
     [[nodiscard]] Status write_many(std::uint64_t index, const T* in, std::uint64_t count) const noexcept {
-        if (!arch::copy_to_guest(first_.at(index).address(), in, count * sizeof(T))) return Errno::fault;
-        return {};
+        return arch::copy_to_guest(first_.at(index).address(), in, count * sizeof(T)) ? Errno::ok : Errno::fault;
     }
 
 private:

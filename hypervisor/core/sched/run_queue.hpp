@@ -87,15 +87,13 @@ struct RunQueue {
             const std::uint64_t period = now / cap_period_ns;
             if (entity.period != period) {
                 const auto quota = static_cast<std::int64_t>(cap_period_ns * domain.cap / 100 / domain.vcpu_limit);
-                const std::int64_t carried = entity.budget < 0 ? entity.budget + quota : quota;
-                entity.budget = entity.period == 0 ? quota : carried;
+                entity.budget = entity.budget < 0 && entity.period != 0 ? entity.budget + quota : quota;
                 entity.period = period;
             }
             entity.budget -= static_cast<std::int64_t>(ran);
         }
-        Vcpu* first = waiting.front();
-        std::uint64_t least = entity.virtual_time;
-        if (first != nullptr && first->sched.virtual_time < least) least = first->sched.virtual_time;
+        const std::uint64_t first = front_time.load(Order::relaxed);
+        const std::uint64_t least = first < entity.virtual_time ? first : entity.virtual_time;
         if (least > floor.load(Order::relaxed)) floor.store(least, Order::relaxed);
     }
 

@@ -201,8 +201,7 @@ void schedule() {
     arm_tick(queue, to, now, unpark_at);
     queue.lock.unlock();
 
-    if (from.runstate_area.raw() != 0 && !from.arch.user_mode)
-        publish_areas(from); // its address space is still the one loaded
+    if (!from.arch.user_mode) publish_areas(from); // its address space is still the one loaded
     if (to.runstate_area.raw() != 0) to.arch.exit_work |= arch::exit_time_areas;
     arch::context_switch(from, to);
     from.on_cpu.store(false, Order::release);
@@ -267,11 +266,6 @@ void stop(Vcpu& vcpu) {
     if (running) reschedule(vcpu.last_cpu());
 }
 
-void stop_and_wait(Vcpu& vcpu) {
-    stop(vcpu);
-    if (&vcpu != &arch::current_vcpu()) spin_while([&] { return vcpu.on_cpu.load(Order::acquire); });
-}
-
 void yield() {
     Vcpu& vcpu = arch::current_vcpu();
     if (queue_of(arch::this_cpu_id()).length.load(Order::relaxed) == 0) return;
@@ -286,7 +280,9 @@ void pause(Domain& domain) {
 
 void pause_and_wait(Domain& domain) {
     pause(domain);
-    domain.for_each_vcpu([](Vcpu& vcpu) { stop_and_wait(vcpu); });
+    domain.for_each_vcpu([](Vcpu& vcpu) {
+        if (&vcpu != &arch::current_vcpu()) spin_while([&] { return vcpu.on_cpu.load(Order::acquire); });
+    });
 }
 
 void unpause(Domain& domain) {

@@ -21,12 +21,11 @@ void wake(Vcpu& vcpu);
 void unblock(Vcpu& vcpu);
 /// After a flag or pause count was set: makes the vCPU leave its CPU soon.
 void stop(Vcpu& vcpu);
-/// stop(), then waits until its registers are in memory. Not for the current vCPU.
-void stop_and_wait(Vcpu& vcpu);
 /// The current vCPU goes behind those that wait.
 void yield();
 
 void pause(Domain& domain);
+/// pause(), then waits until the registers of all but the current vCPU are in memory.
 void pause_and_wait(Domain& domain);
 void unpause(Domain& domain);
 

@@ -52,9 +52,11 @@ struct TimerQueue {
         return rest;
     }
 
-    /// Arms a timer that is not armed.
+    /// Precondition: armed in this queue, or in none.
     void insert(Timer& timer, Nanoseconds deadline, CpuId cpu) noexcept {
+        if (timer.is_armed() && (timer.child_ != nullptr || deadline < timer.deadline_)) remove(timer);
         timer.deadline_ = deadline;
+        if (timer.is_armed()) return; // a leaf that moves to a later time leaves the heap as it is
         timer.cpu_.store(cpu.raw(), Order::relaxed);
         timer.armed_.store(true, Order::release);
         root = meld(root, &timer);
@@ -73,13 +75,6 @@ struct TimerQueue {
         }
         timer.child_ = timer.sibling_ = timer.previous_ = nullptr;
         timer.armed_.store(false, Order::release);
-    }
-
-    /// Moves an armed timer to a later time where that leaves the heap as it is; else false.
-    [[nodiscard]] static bool postpone(Timer& timer, Nanoseconds deadline) noexcept {
-        if (timer.child_ != nullptr || deadline < timer.deadline_) return false;
-        timer.deadline_ = deadline;
-        return true;
     }
 };
 
@@ -106,10 +101,7 @@ void set_timer(Timer& timer, Nanoseconds deadline) {
     TimerQueue& queue = queue_of(cpu);
     if (timer.is_armed() && timer.cpu() != cpu) disarm(timer);
     LockGuard guard{queue.lock};
-    if (!timer.is_armed() || !queue.postpone(timer, deadline)) {
-        if (timer.is_armed()) queue.remove(timer);
-        queue.insert(timer, deadline, cpu);
-    }
+    queue.insert(timer, deadline, cpu);
     if (queue.programmed.raw() == 0 || deadline < queue.programmed) {
         queue.programmed = deadline;
         arch::set_timer_deadline(deadline);
