@@ -110,7 +110,6 @@ boot_long_mode:
         jmp     1b
 
         .balign 8
-        .globl  boot_gdt
 boot_gdt:
         .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff
 boot_gdt_pointer:

@@ -6,30 +6,19 @@
 
 namespace cero::arch {
 
-inline void out8(std::uint16_t port, std::uint8_t value) noexcept {
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-inline void out16(std::uint16_t port, std::uint16_t value) noexcept {
-    __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
-}
-inline void out32(std::uint16_t port, std::uint32_t value) noexcept {
-    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
-}
-inline std::uint8_t in8(std::uint16_t port) noexcept {
-    std::uint8_t value;
-    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
-inline std::uint16_t in16(std::uint16_t port) noexcept {
-    std::uint16_t value;
-    __asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
-inline std::uint32_t in32(std::uint16_t port) noexcept {
-    std::uint32_t value;
-    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
+#define CERO_PORT_ACCESS(bits, suffix)                                                                                 \
+    inline void out##bits(std::uint16_t port, std::uint##bits##_t value) noexcept {                                    \
+        __asm__ volatile("out" suffix " %0, %1" : : "a"(value), "Nd"(port));                                           \
+    }                                                                                                                  \
+    inline std::uint##bits##_t in##bits(std::uint16_t port) noexcept {                                                 \
+        std::uint##bits##_t value;                                                                                     \
+        __asm__ volatile("in" suffix " %1, %0" : "=a"(value) : "Nd"(port));                                            \
+        return value;                                                                                                  \
+    }
+CERO_PORT_ACCESS(8, "b")
+CERO_PORT_ACCESS(16, "w")
+CERO_PORT_ACCESS(32, "l")
+#undef CERO_PORT_ACCESS
 
 /// Accesses of 1, 2 or 4 bytes.
 inline std::uint32_t in_port(std::uint16_t port, unsigned bytes) noexcept {

@@ -63,8 +63,6 @@ std::uint64_t stated_tsc_hz() noexcept {
     return static_cast<std::uint64_t>(ratio.ecx) * ratio.ebx / ratio.eax;
 }
 
-bool runs_virtualised() noexcept { return (cpuid(1).ecx >> 31 & 1) != 0; }
-
 } // namespace
 
 void init_clock(const platform::AcpiInfo& acpi, bool allow_deadline) noexcept {
@@ -84,7 +82,8 @@ void init_clock(const platform::AcpiInfo& acpi, bool allow_deadline) noexcept {
     boot_seconds = reference_clock::read_cmos();
     scale.tsc_base = read_tsc();
     scale.system_base = 0;
-    scale.stable = features.invariant_tsc || runs_virtualised();
+    const bool runs_virtualised = (cpuid(1).ecx >> 31 & 1) != 0;
+    scale.stable = features.invariant_tsc || runs_virtualised;
     log(Level::info, "clock: TSC %lu.%03lu MHz (%s), timer %s", tsc_hz / 1000000, tsc_hz / 1000 % 1000,
         stated != 0 ? "CPUID" : reference, deadline_mode ? "TSC deadline" : "LAPIC one-shot");
 }

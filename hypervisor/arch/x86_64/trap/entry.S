@@ -69,6 +69,14 @@
         PUSH_PRESERVED
         movq    %gs:PERCPU_STACK_TOP, %rsp
 .endm
+/* rdi = vcpu; registers that lie one after the other in memory */
+.macro LOAD_FROM first, regs:vararg
+        .set    offset, \first
+        .irp reg, \regs
+        movq    offset(%rdi), %\reg
+        .set    offset, offset + 8
+        .endr
+.endm
 /* rdi = vcpu; jumps to \slow when anything is to be done before the guest runs, to \event when that is
  * just an event to deliver. Clobbers rcx. */
 .macro CHECK_EXIT_WORK slow, event
@@ -154,15 +162,7 @@ hypercall_iret:
 exit_short:                             /* rdi = vcpu; rbx, rbp, r12..r15 live */
         CHECK_EXIT_WORK exit_short_slow, exit_short_event
         leaq    VCPU_RIP(%rdi), %rsp
-        movq    VCPU_R11(%rdi), %r11
-        movq    VCPU_R10(%rdi), %r10
-        movq    VCPU_R9(%rdi), %r9
-        movq    VCPU_R8(%rdi), %r8
-        movq    VCPU_RAX(%rdi), %rax
-        movq    VCPU_RCX(%rdi), %rcx
-        movq    VCPU_RDX(%rdi), %rdx
-        movq    VCPU_RSI(%rdi), %rsi
-        movq    VCPU_RDI(%rdi), %rdi
+        LOAD_FROM VCPU_R11, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi
         swapgs
         .globl  iret_short
 iret_short:

@@ -9,25 +9,19 @@
 
 namespace cero::arch {
 
-/// Opens and closes guest memory to supervisor accesses (SMAP); three-byte nops without SMAP.
-inline void open_guest_access() noexcept {
+/// A site for stac (kind 0) or clac (1); a three-byte nop without SMAP.
+template <int Kind> [[gnu::always_inline]] inline void patch_site() noexcept {
     __asm__ volatile("771: .byte 0x0f, 0x1f, 0x00\n\t"
                      ".pushsection .patch_sites, \"a\"\n\t"
-                     ".long 771b - ., 0\n\t"
+                     ".long 771b - ., %c0\n\t"
                      ".popsection"
                      :
-                     :
+                     : "i"(Kind)
                      : "memory");
 }
-inline void close_guest_access() noexcept {
-    __asm__ volatile("771: .byte 0x0f, 0x1f, 0x00\n\t"
-                     ".pushsection .patch_sites, \"a\"\n\t"
-                     ".long 771b - ., 1\n\t"
-                     ".popsection"
-                     :
-                     :
-                     : "memory");
-}
+/// Opens and closes guest memory to supervisor accesses (SMAP).
+inline void open_guest_access() noexcept { patch_site<0>(); }
+inline void close_guest_access() noexcept { patch_site<1>(); }
 
 constexpr bool in_hypervisor_hole(std::uint64_t address) noexcept {
     return address - CERO_HYPERVISOR_VIRT_START < CERO_HYPERVISOR_VIRT_END - CERO_HYPERVISOR_VIRT_START;
