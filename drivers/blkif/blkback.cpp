@@ -8,7 +8,7 @@
 // guest's others wait in its own ring. Nothing that the guest writes is read twice.
 #include "../ring/grant_pages.hpp"
 #include "../ring/ring.hpp"
-#include "../xenbus/bus.hpp"
+#include "../xenbus/backend.hpp"
 #include "request.hpp"
 
 #include <cero/abi/types.h>
@@ -54,10 +54,11 @@ struct Job {
 };
 using JobList = cero::IntrusiveList<Job, &Job::link>;
 
-class Blkback final : public xenbus::Device {
+class Blkback final : public xenbus::BackendDevice {
 public:
     explicit Blkback(const xenbus::NodeInfo& info) noexcept
-        : Device{info}, timer_{[](void* self) { static_cast<Blkback*>(self)->serve(); }, this} {
+        : BackendDevice{info}, timer_{[](void* self) { static_cast<Blkback*>(self)->serve(); },
+                                      this} {
         batch_end_.owner = this;
         batch_end_.run = [](BatchEnd& end) {
             static_cast<OwnedBatchEnd&>(end).owner->retire_finished();
@@ -94,54 +95,12 @@ public:
         return set_state(State::init_wait);
     }
 
-    void other_changed(State other) override {
-        switch (other) {
-        case State::initialising:
-            if (state() == State::closed && disk_)
-                static_cast<void>(set_state(State::init_wait));
-            break;
-        case State::initialised:
-        case State::connected:
-            if (state() == State::init_wait)
-                if (const Status connected = connect(); !connected) {
-                    disconnect();
-                    fail(connected.error(), "cannot connect to the front end");
-                }
-            break;
-        case State::closing:
-            disconnect();
-            static_cast<void>(set_state(State::closing));
-            break;
-        case State::closed:
-        case State::unknown:
-            disconnect();
-            static_cast<void>(set_state(State::closed));
-            if (own_number("online", 1) == 0)
-                disk_.close();
-            break;
-        default:
-            break;
-        }
-    }
-
-    void stop() override {
-        disconnect();
-        disk_.close();
-    }
-
 private:
     struct OwnedBatchEnd : BatchEnd {
         Blkback* owner{};
     };
 
-    /// Says why in the keys that the tools read, and fails.
-    Status refuse(Errno error, const char* why) {
-        static_cast<void>(xenbus::write(own_key("hotplug-status"), "error"));
-        fail(error, why);
-        return error;
-    }
-
-    Status connect() {
+    Status connect() override {
         if (auto protocol = xenbus::read(other_key("protocol"));
             protocol && !protocol->equals("x86_64-abi"))
             return Errno::protonosupport;
@@ -170,6 +129,9 @@ private:
         serve(); // what came before the handler was there
         return {};
     }
+
+    [[nodiscard]] bool is_open() const noexcept override { return bool{disk_}; }
+    void release() override { disk_.close(); }
 
     Status publish_geometry() {
         const BlockGeometry& geometry = disk_->geometry();
@@ -205,7 +167,7 @@ private:
 
     /// Lets go of the guest: no more requests, those in flight awaited, every grant and port given
     /// back.
-    void disconnect() {
+    void disconnect() override {
         serving_ = false;
         timer_.cancel();
         if (port_ != 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // netback: connects a guest's network interface to the switch, by the handshake in XenStore.
 #include "../switch/switch.hpp"
-#include "../xenbus/bus.hpp"
+#include "../xenbus/backend.hpp"
 #include "vif.hpp"
 
 #include <kernel/boot.hpp>
@@ -18,9 +18,9 @@ using xenbus::State;
 
 constexpr const char* default_bridge = "xenbr0";
 
-class Netback final : public xenbus::Device {
+class Netback final : public xenbus::BackendDevice {
 public:
-    explicit Netback(const xenbus::NodeInfo& info) noexcept : Device{info} {}
+    explicit Netback(const xenbus::NodeInfo& info) noexcept : BackendDevice{info} {}
     ~Netback() override { delete vif_; }
 
     Status start() override {
@@ -30,11 +30,8 @@ public:
         }();
         const char* name = bridge.size() != 0 ? bridge.c_str() : default_bridge;
         bridge_ = Switch::find(name);
-        if (bridge_ == nullptr) {
-            static_cast<void>(xenbus::write(own_key("hotplug-status"), "error"));
-            fail(Errno::noent, "no such bridge");
-            return Errno::noent;
-        }
+        if (bridge_ == nullptr)
+            return refuse(Errno::noent, "no such bridge");
         vif_ = new (std::nothrow) Vif{other_id()};
         if (vif_ == nullptr)
             return Errno::nomem;
@@ -47,38 +44,8 @@ public:
         return set_state(State::init_wait);
     }
 
-    void other_changed(State other) override {
-        switch (other) {
-        case State::initialising:
-            if (state() == State::closed)
-                static_cast<void>(set_state(State::init_wait));
-            break;
-        case State::initialised:
-        case State::connected:
-            if (state() == State::init_wait)
-                if (const Status connected = connect(); !connected) {
-                    disconnect();
-                    fail(connected.error(), "cannot connect to the front end");
-                }
-            break;
-        case State::closing:
-            disconnect();
-            static_cast<void>(set_state(State::closing));
-            break;
-        case State::closed:
-        case State::unknown:
-            disconnect();
-            static_cast<void>(set_state(State::closed));
-            break;
-        default:
-            break;
-        }
-    }
-
-    void stop() override { disconnect(); }
-
 private:
-    Status connect() {
+    Status connect() override {
         if (other_number("request-rx-copy", 0) == 0)
             return Errno::opnotsupp;
         const auto tx_ref =
@@ -107,7 +74,7 @@ private:
         vif_->kick();
         return {};
     }
-    void disconnect() {
+    void disconnect() override {
         port_.disconnect();
         if (vif_ != nullptr)
             vif_->disconnect();
