@@ -23,10 +23,8 @@ bool test(const std::uint64_t& word, unsigned bit) noexcept {
 void wake_pollers(Domain& domain, std::uint32_t port) {
     std::uint64_t waiting = domain.polling_vcpus.load(Order::seq_cst);
     for (; waiting != 0; waiting &= waiting - 1) {
-        const unsigned id = static_cast<unsigned>(__builtin_ctzll(waiting));
-        Vcpu& vcpu = *domain.vcpus[id];
-        if (vcpu.poll_port != 0 && vcpu.poll_port != port) continue;
-        if ((domain.polling_vcpus.fetch_and(~(1ull << id), Order::seq_cst) >> id & 1) != 0) sched::unblock(vcpu);
+        Vcpu& vcpu = *domain.vcpus[__builtin_ctzll(waiting)];
+        if (vcpu.poll_port == 0 || vcpu.poll_port == port) sched::unblock(vcpu);
     }
 }
 

@@ -181,7 +181,8 @@ Result<CpuMask> cpus_of_vcpus(Domain& domain, std::uint64_t bitmap) noexcept {
     if (!arch::copy_from_guest(&vcpus, GuestVirt{bitmap}, (domain.vcpu_limit + 7) / 8)) return Errno::fault;
     CpuMask cpus;
     domain.for_each_vcpu([&](Vcpu& vcpu) {
-        if (((vcpus >> vcpu.id.raw()) & 1) != 0) cpus.add(CpuId{vcpu.cpu.load(Order::relaxed)});
+        // Who is not on a CPU has no translations, and loads fresh ones when it gets there.
+        if ((vcpus >> vcpu.id.raw() & 1) != 0 && vcpu.on_cpu.load(Order::seq_cst)) cpus.add(vcpu.last_cpu());
     });
     return cpus & domain.dirty_mask();
 }

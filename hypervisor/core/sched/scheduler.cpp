@@ -87,13 +87,17 @@ void raise_floor(RunQueue& queue) noexcept {
 }
 
 /// Takes the vCPU that is furthest behind from another queue, if it is behind `limit`. Only tries
-/// the other lock: two CPUs may look at each other at once.
+/// the other lock: two CPUs may look at each other at once. Who has nothing to run looks again.
 Vcpu* pull(CpuId cpu, std::uint64_t limit) {
     Vcpu* taken = nullptr;
     const CpuMask others = arch::online_cpus() & ~CpuMask::of(cpu);
     others.for_each([&](CpuId from) {
         RunQueue& queue = queue_of(from);
-        if (taken != nullptr || queue.front_time.load(Order::relaxed) >= limit || !queue.lock.try_lock()) return;
+        if (taken != nullptr || queue.front_time.load(Order::relaxed) >= limit) return;
+        if (!queue.lock.try_lock()) {
+            if (limit == no_time) arch::raise_softirq(arch::Softirq::schedule);
+            return;
+        }
         for (Vcpu* at = queue.waiting.front(); at != nullptr; at = queue.waiting.next(*at)) {
             if (at->sched.virtual_time >= limit) break;
             if (!at->affinity.contains(cpu) || at->on_cpu.load(Order::acquire) || !is_runnable(*at)) continue;
@@ -143,6 +147,18 @@ void arm_tick(RunQueue& queue, const Vcpu& vcpu, std::uint64_t now, std::uint64_
     if (at != no_time && (armed <= now || armed > at)) set_timer(queue.tick, Nanoseconds{at});
 }
 
+/// If somebody waits here while a CPU that may run it has nothing to do: lets that one pull.
+void offer_waiting(RunQueue& queue, CpuId cpu) {
+    const CpuMask idle = CpuMask{idle_cpus.load(Order::relaxed)} & ~CpuMask::of(cpu);
+    if (idle.empty() || queue.length.load(Order::relaxed) == 0) return;
+    CpuMask takers;
+    queue.lock.lock();
+    for (Vcpu* at = queue.waiting.front(); at != nullptr && takers.empty(); at = queue.waiting.next(*at))
+        takers = at->affinity & idle;
+    queue.lock.unlock();
+    if (!takers.empty()) reschedule(takers.first());
+}
+
 /// Does what makes `to` the running vCPU. Queue lock held.
 void start(RunQueue& queue, Vcpu& to, CpuId cpu, std::uint64_t now) {
     queue.current = &to;
@@ -186,7 +202,7 @@ void schedule() {
             idle_cpus.fetch_or(CpuMask::of(cpu).raw(), Order::relaxed);
         arm_tick(queue, to, now, unpark_at);
         queue.lock.unlock();
-        return;
+        return offer_waiting(queue, cpu);
     }
     if (keep) {
         queue.enqueue(from);
@@ -207,9 +223,7 @@ void schedule() {
     from.on_cpu.store(false, Order::release);
     // It may have been woken, or sent to another CPU, while nobody else could take it.
     if (!keep && !from.is_idle && is_runnable(from)) wake(from);
-    // Somebody waits here while another CPU has nothing to do: that one pulls.
-    const CpuMask others = CpuMask{idle_cpus.load(Order::relaxed)} & ~CpuMask::of(cpu);
-    if (!others.empty() && queue.length.load(Order::relaxed) != 0) reschedule(others.first());
+    offer_waiting(queue, cpu);
 }
 
 void insert(Vcpu& vcpu) {
@@ -252,9 +266,9 @@ void wake(Vcpu& vcpu) {
 }
 
 void unblock(Vcpu& vcpu) {
-    if ((vcpu.flags.fetch_and(~vcpu_flag::blocked, Order::seq_cst) & vcpu_flag::blocked) == 0) return;
-    vcpu.domain->polling_vcpus.fetch_and(~(1ull << vcpu.id.raw()), Order::relaxed);
-    wake(vcpu);
+    // In this order: once `blocked` is clear the vCPU may run and poll again, and that bit is not ours to clear.
+    vcpu.domain->polling_vcpus.fetch_and(~(1ull << vcpu.id.raw()), Order::seq_cst);
+    if ((vcpu.flags.fetch_and(~vcpu_flag::blocked, Order::seq_cst) & vcpu_flag::blocked) != 0) wake(vcpu);
 }
 
 void stop(Vcpu& vcpu) {

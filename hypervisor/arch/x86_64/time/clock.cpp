@@ -69,23 +69,25 @@ void init_clock(const platform::AcpiInfo& acpi, bool allow_deadline) noexcept {
     const char* reference = reference_clock::open(acpi);
     lapic::timer_mode_oneshot();
     lapic::set_timer_count(0xffffffff);
-    const std::uint32_t count_before = lapic::timer_count();
+    const reference_clock::Sample begin = reference_clock::sample(read_tsc, lapic::timer_count);
     const reference_clock::Span span = reference_clock::measure(window_us);
-    const std::uint32_t elapsed = count_before - lapic::timer_count();
+    const reference_clock::Sample end = reference_clock::sample(read_tsc, lapic::timer_count);
     lapic::set_timer_count(0);
     const std::uint64_t measured = mul_div(span.tsc_ticks, nanoseconds, span.ns);
     const std::uint64_t stated = stated_tsc_hz();
     set_scale(stated != 0 ? stated : measured);
-    // The LAPIC count was read a little later than the span's end; deadlines are checked anyway.
-    timer_ticks_per_ns = (static_cast<std::uint64_t>(elapsed) << 32) / span.ns;
+    const std::uint64_t window_ns = mul_div(end.tsc - begin.tsc, nanoseconds, tsc_hz);
+    timer_ticks_per_ns = (std::uint64_t{begin.count - end.count} << 32) / window_ns; // it counts down
     deadline_mode = allow_deadline && features.tsc_deadline;
     boot_seconds = reference_clock::read_cmos();
     scale.tsc_base = read_tsc();
     scale.system_base = 0;
     const bool runs_virtualised = (cpuid(1).ecx >> 31 & 1) != 0;
     scale.stable = features.invariant_tsc || runs_virtualised;
-    log(Level::info, "clock: TSC %lu.%03lu MHz (%s), timer %s", tsc_hz / 1000000, tsc_hz / 1000 % 1000,
-        stated != 0 ? "CPUID" : reference, deadline_mode ? "TSC deadline" : "LAPIC one-shot");
+    const std::uint64_t timer_khz = mul_shift_32(nanoseconds, timer_ticks_per_ns) / 1000;
+    log(Level::info, "clock: TSC %lu.%03lu MHz (%s), timer %s %lu.%03lu MHz", tsc_hz / 1000000, tsc_hz / 1000 % 1000,
+        stated != 0 ? "CPUID" : reference, deadline_mode ? "TSC deadline, LAPIC" : "LAPIC one-shot", timer_khz / 1000,
+        timer_khz % 1000);
 }
 
 void init_cpu_timer() noexcept {

@@ -18,35 +18,14 @@ std::uint64_t period_fs; ///< femtoseconds per HPET tick
 constexpr std::uint16_t pit_channel2 = 0x42, pit_command = 0x43, speaker = 0x61;
 constexpr std::uint64_t pit_hz = 1193182;
 
-struct Sample {
-    std::uint64_t tsc, reference;
-};
-
-/// A pair of readings close together: the best of a few tries.
-Sample sample_hpet() noexcept {
-    Sample best{};
-    std::uint64_t narrowest = ~0ull;
-    for (unsigned n = 0; n < 5; ++n) {
-        const std::uint64_t before = read_tsc();
-        const std::uint32_t counter = mmio_read<std::uint32_t>(hpet + hpet_counter);
-        const std::uint64_t after = read_tsc();
-        if (after - before < narrowest) {
-            narrowest = after - before;
-            best = {before + (after - before) / 2, counter};
-        }
-    }
-    return best;
-}
+std::uint32_t hpet_count() noexcept { return mmio_read<std::uint32_t>(hpet + hpet_counter); }
 
 Span measure_hpet(std::uint64_t microseconds) noexcept {
-    const Sample start = sample_hpet();
+    const Sample start = sample(read_tsc, hpet_count);
     const std::uint64_t ticks = microseconds * 1000000000 / period_fs;
-    while (static_cast<std::uint32_t>(mmio_read<std::uint32_t>(hpet + hpet_counter) -
-                                      static_cast<std::uint32_t>(start.reference)) < ticks)
-        __builtin_ia32_pause();
-    const Sample end = sample_hpet();
-    const std::uint32_t passed = static_cast<std::uint32_t>(end.reference - start.reference);
-    return {end.tsc - start.tsc, passed * period_fs / 1000000};
+    while (hpet_count() - start.count < ticks) __builtin_ia32_pause();
+    const Sample end = sample(read_tsc, hpet_count);
+    return {end.tsc - start.tsc, std::uint64_t{end.count - start.count} * period_fs / 1000000};
 }
 
 Span measure_pit(std::uint64_t microseconds) noexcept {

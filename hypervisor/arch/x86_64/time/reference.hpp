@@ -12,6 +12,27 @@ struct Span {
     std::uint64_t ns;
 };
 
+/// A counter's value at a reading of the TSC.
+struct Sample {
+    std::uint64_t tsc;
+    std::uint32_t count;
+};
+/// Reads both together. The best of five tries: the machine may stand still between two readings (SMI, or the
+/// host of a virtual machine), and what is measured with such a pair is wrong for as long as the machine runs.
+template <typename ReadTsc, typename ReadCounter> Sample sample(ReadTsc&& tsc, ReadCounter&& counter) noexcept {
+    Sample best{};
+    std::uint64_t narrowest = ~0ull;
+    for (unsigned n = 0; n < 5; ++n) {
+        const std::uint64_t before = tsc();
+        const std::uint32_t count = counter();
+        const std::uint64_t width = tsc() - before;
+        if (width >= narrowest) continue;
+        narrowest = width;
+        best = {before + width / 2, count};
+    }
+    return best;
+}
+
 /// Chooses and starts the reference; returns its name.
 const char* open(const platform::AcpiInfo& acpi) noexcept;
 /// Waits about that long and tells how many TSC ticks went by in how many nanoseconds.
