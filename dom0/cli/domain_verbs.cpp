@@ -11,6 +11,7 @@
 
 #include <cmath>
 #include <map>
+#include <unistd.h>
 
 namespace cero::cli {
 
@@ -23,8 +24,16 @@ int milliseconds(double seconds) {
     return static_cast<int>(std::lround(std::min(seconds, 2e6) * 1000));
 }
 
-config::DomainConfig load_config(const std::string& file,
+/// A bare name that is not here may be one in the directory of guests.
+std::string find_config(const std::string& file) {
+    const std::string among_guests = std::string{toolstack::guests_directory} + "/" + file;
+    const auto is_there = [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; };
+    return !file.contains('/') && !is_there(file) && is_there(among_guests) ? among_guests : file;
+}
+
+config::DomainConfig load_config(const std::string& name,
                                  const std::vector<std::string>& overrides) {
+    const std::string file = find_config(name);
     const auto text = read_file(file, config::text_max);
     if (!text)
         throw Error{

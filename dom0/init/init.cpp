@@ -234,29 +234,42 @@ bool has_label(const std::string& device, std::string_view label) {
     return block[magic_offset] == '\x53' && block[magic_offset + 1] == '\xef' && found == label;
 }
 
-/// Mounts the first disk or partition whose label is "data" on /data.
-void mount_data() {
+/// Every disk and partition, sorted by name.
+std::vector<std::string> block_devices() {
     std::vector<std::string> devices;
     if (DIR* directory = ::opendir("/dev")) {
         while (const dirent* entry = ::readdir(directory)) {
             const std::string_view name = entry->d_name;
             if (name.starts_with("vd") || name.starts_with("sd") || name.starts_with("nvme"))
-                devices.emplace_back(name);
+                devices.push_back("/dev/" + std::string{name});
         }
         ::closedir(directory);
     }
     std::ranges::sort(devices);
-    for (const std::string& name : devices) {
-        const std::string device = "/dev/" + name;
-        if (!has_label(device, "data"))
-            continue;
-        if (::mount(device.c_str(), "/data", "ext2", 0, "") == 0)
-            log("{} is mounted on /data", device);
-        else
-            log("{}: cannot mount it on /data: {}", device, errno_text(errno));
-        return;
-    }
+    return devices;
 }
+
+/// Mounts the first disk or partition with the label on the directory, if there is one.
+void mount_label(const std::vector<std::string>& devices, std::string_view label,
+                 const char* directory) {
+    const auto found = std::ranges::find_if(
+        devices, [&](const std::string& device) { return has_label(device, label); });
+    if (found == devices.end())
+        return;
+    if (::mount(found->c_str(), directory, "ext2", 0, "") == 0)
+        log("{} is mounted on {}", *found, directory);
+    else
+        log("{}: cannot mount it on {}: {}", *found, directory, errno_text(errno));
+}
+
+struct LabelledMount {
+    const char* label;
+    const char* directory;
+};
+constexpr LabelledMount labelled_mounts[] = {
+    {"data", "/data"},
+    {"guests", toolstack::guests_directory},
+};
 
 /// Starts the configurations in the autostart directory, in the order of their names.
 void start_domains() {
@@ -280,7 +293,8 @@ void start_domains() {
         (void)run({"/usr/sbin/cero", "shutdown", "-a", "-w", "--timeout", "10"});
     supervisor.stop_all();
     ::sync();
-    ::umount2("/data", MNT_DETACH);
+    for (const LabelledMount& mount : labelled_mounts)
+        ::umount2(mount.directory, MNT_DETACH);
     ::sync();
     ::reboot(command);
     for (;;)
@@ -308,7 +322,9 @@ int init_main(int, char**) {
     mount_all();
     if (exists("/etc/cero/early"))
         (void)run({"/bin/sh", "/etc/cero/early"}); // what another kernel needs before the services
-    mount_data();
+    const std::vector<std::string> devices = block_devices();
+    for (const LabelledMount& mount : labelled_mounts)
+        mount_label(devices, mount.label, mount.directory);
     ::sigprocmask(SIG_BLOCK, &handled, nullptr);
     Supervisor supervisor;
     if (is_control_domain()) {

@@ -117,6 +117,16 @@ def repositories_with(package):
     return set(re.findall(r"^\s+\d+ (\w+:\S+) ", policy.stdout, re.MULTILINE))
 
 
+def stanza_text(fields, kind):
+    lines = [f"Types: {kind}", f"URIs: {fields['uris']}", f"Suites: {fields['suites']}"]
+    if fields.get("components"):
+        lines.append(f"Components: {fields['components']}")
+    for key in ("signed-by", "trusted", "check-valid-until"):
+        if key in fields:
+            lines.append(f"{key.title()}: {fields[key]}")
+    return "\n".join(lines)
+
+
 def source_list_text(stanzas, uris):
     """Source-package stanzas for those of the binary entries that point to one of `uris` (all, if none does)."""
     def base(uri):
@@ -124,16 +134,7 @@ def source_list_text(stanzas, uris):
 
     wanted = {base(uri) for uri in uris}
     chosen = [s for s in stanzas if any(base(u) in wanted for u in s["uris"].split())] or stanzas
-    blocks = []
-    for fields in chosen:
-        lines = ["Types: deb-src", f"URIs: {fields['uris']}", f"Suites: {fields['suites']}"]
-        if fields.get("components"):
-            lines.append(f"Components: {fields['components']}")
-        for key in ("signed-by", "trusted", "check-valid-until"):
-            if key in fields:
-                lines.append(f"{key.title()}: {fields[key]}")
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(stanza_text(fields, "deb-src") for fields in chosen) + "\n"
 
 
 def fetch_source(package, witness, version_prefix):

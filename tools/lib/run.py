@@ -10,6 +10,7 @@ from pathlib import Path
 
 from build import IMAGES, boot_image, ensure_demo_disk, prepare
 from console import Console, Ended, Timeout
+from linux_disk import ensure_linux_disk, make_module_ramdisk
 from progress import Failure, say
 from qemu import Disk, Machine, parse_forward
 
@@ -26,6 +27,8 @@ examples:
   tools/run --cpus 4 --memory 4G
   tools/run --forward 8080:10.0.2.16:80          the host's port 8080 leads to a guest's port 80
   echo 'cero list' | tools/run --batch -         one command, its output, its status
+  tools/run --linux                              then: cero create debian.cfg && cero console debian
+  tools/run --linux --forward 2222:10.0.2.18:22  then: ssh -i .cache/debian/ssh_key -p 2222 root@localhost
   tools/run --gdb                                then: gdb build/cero -ex 'target remote :1234'
   tools/run --kernel my-kernel --no-disk         another PV kernel as the first domain
 
@@ -40,7 +43,10 @@ def parse_arguments(arguments):
     add("--batch", metavar="FILE|-", help="run these dom0 shell commands (sh -e), print only their output, power off")
     add("--timeout", type=float, default=600, metavar="SECONDS", help="limit of --batch, boot included (600)")
     add("--cpus", type=int, default=2, metavar="N", help="CPUs of the machine (2)")
-    add("--memory", default="1G", metavar="SIZE", help="memory of the machine, as in 256M or 8G (1G)")
+    add("--memory", metavar="SIZE", help="memory of the machine, as in 256M or 8G (1G; 2G with --linux)")
+    add("--linux", nargs="?", const="disk", choices=("disk", "module"),
+        help="attach a Debian 12 guest's disk, made once by tools/debian-image; its kernel and ramdisk lie on the disk "
+             "(/guests/debian.cfg in dom0) or, with `module`, also in dom0's boot module (/boot/debian/debian.cfg)")
     add("--disk", action="append", default=[], metavar="FILE[,SIZE][,ro]",
         help="one more virtio disk; made, sparse, with SIZE if there is no such file; may be repeated")
     add("--no-disk", action="store_true", help="leave out the demo disk build/demo-disk.img")
@@ -66,7 +72,7 @@ def parse_arguments(arguments):
 def make_machine(options):
     from disk import parse_size
 
-    memory = parse_size(options.memory) >> 20
+    memory = parse_size(options.memory or ("2G" if options.linux else "1G")) >> 20
     if memory < 32:
         raise Failure(f"--memory {options.memory}: a machine needs at least 32M")
     if options.cpus < 1:
@@ -74,6 +80,10 @@ def make_machine(options):
     machine = Machine(iso=Path(), cpus=1 if options.icount else options.cpus, memory_mib=memory)
     if not options.no_disk:
         machine.disks.append(Disk(ensure_demo_disk()))
+    if options.linux:
+        if options.no_disk:
+            raise Failure("--linux expects its disk behind the demo disk: leave out --no-disk")
+        machine.disks.append(Disk(ensure_linux_disk()))
     machine.disks += [Disk.parse(text) for text in options.disk]
     machine.forwards = [parse_forward(text) for text in options.forward]
     machine.network = not options.no_network
@@ -125,6 +135,10 @@ def main():
         if not options.no_build:
             prepare(targets=IMAGES)
         machine = make_machine(options)
+        if options.linux == "module":
+            if options.kernel or options.ramdisk:
+                raise Failure("--linux module brings a ramdisk for Cero's own kernel: leave out --kernel, --ramdisk")
+            options.ramdisk = make_module_ramdisk()
         machine.iso, is_temporary = boot_image(options.hypervisor, options.kernel, options.ramdisk,
                                                options.hypervisor_options, options.kernel_options)
         temporary = machine.iso if is_temporary else None
