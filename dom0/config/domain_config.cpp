@@ -523,14 +523,15 @@ std::string to_text(const DomainConfig& config) {
         line("cap", std::to_string(*config.cap));
     std::string disks;
     for (const DiskSpec& disk : config.disks)
-        disks += "\n  " +
-                 quoted(fmt::format("format=raw,vdev={},access={}{},target={}", disk.vdev,
-                                    disk.is_writable ? "w" : "r",
-                                    !disk.discard   ? ""
-                                    : *disk.discard ? ",discard"
-                                                    : ",no-discard",
-                                    disk.target)) +
-                 ",";
+        disks +=
+            "\n  " +
+            quoted(fmt::format("format=raw,vdev={},access={}{}{},target={}", disk.vdev,
+                               disk.is_writable ? "w" : "r",
+                               !disk.discard   ? ""
+                               : *disk.discard ? ",discard"
+                                               : ",no-discard",
+                               disk.persistent_grants ? ",persistent-grants" : "", disk.target)) +
+            ",";
     if (!disks.empty())
         line("disk", "[" + disks + "\n]");
     std::string vifs;

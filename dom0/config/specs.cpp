@@ -109,6 +109,8 @@ private:
         }
         if (item == "discard" || item == "no-discard") {
             spec_.discard = item == "discard";
+        } else if (item == "persistent-grants") {
+            spec_.persistent_grants = true;
         } else if (item == "cdrom" || item == "devtype=cdrom") {
             throw SpecError{"CD-ROM drives are not supported; attach the disk with access \"r\""};
         } else if (item == "direct-io-safe") {

@@ -17,6 +17,7 @@ struct DiskSpec {
     bool is_writable{true};
     bool is_cdrom{};
     std::optional<bool> discard;
+    bool persistent_grants{}; ///< offered to the guest
     [[nodiscard]] unsigned device_id() const;
     bool operator==(const DiskSpec&) const = default;
 };

@@ -146,6 +146,8 @@ TEST(Config, DiskSyntaxes) {
     same("/dev/vda1,raw,xvda", "format=raw,vdev=xvda,access=rw,target=/dev/vda1");
     same("/dev/vda1,,xvda,r", "vdev=xvda,access=ro,/dev/vda1");
     same("raw:/dev/vda1,xvda,w", "/dev/vda1,raw,xvda,w,direct-io-safe,devtype=disk");
+    EXPECT_FALSE(parse_disk("/dev/vda1,raw,xvda,w").persistent_grants);
+    EXPECT_TRUE(parse_disk("/dev/vda1,raw,xvda,w,persistent-grants").persistent_grants);
     for (const char* bad : {"", "/dev/a", "/dev/a,raw", "/dev/a,raw,xvda,x", "file:/a.img,xvda,w",
                             "/dev/a,raw,xvda,w,more", "/dev/a,raw,xvda,w,colour=red", ",raw,xvda",
                             "/dev/a,raw,hda", "/dev/a,raw,xvda,w,cdrom", "target="})

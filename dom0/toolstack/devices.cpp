@@ -140,6 +140,8 @@ void add_disk_nodes(Requests& requests, cero_domid domain, const config::DiskSpe
     add_write(requests, back, "mode", disk.is_writable ? "w" : "r");
     add_write(requests, back, "device-type", "disk");
     add_write(requests, back, "discard-enable", disk.discard.value_or(true) ? "1" : "0");
+    if (disk.persistent_grants)
+        add_write(requests, back, "persistent-grants", "1");
     add_write(requests, back, "params", target.path);
     // Backends that open by number (Linux's) look at this one; libxl's script writes it there.
     add_write(requests, back, "physical-device",

@@ -43,7 +43,7 @@ Errno check_request(const cero_blkif_entry& entry, Plan& plan) noexcept {
     const cero_blkif_request& request = entry.request;
     plan.id = request.id;
     plan.response_op = request.operation;
-    plan.indirect = false;
+    plan.indirect = plan.is_barrier = false;
     plan.segment_count = 0;
     plan.sector = plan.sector_count = 0;
     switch (request.operation) {
@@ -53,6 +53,10 @@ Errno check_request(const cero_blkif_entry& entry, Plan& plan) noexcept {
     case CERO_BLKIF_OP_WRITE:
         plan.op = BlockOp::write;
         return check_direct(request, plan);
+    case CERO_BLKIF_OP_WRITE_BARRIER:
+        plan.op = BlockOp::write;
+        plan.is_barrier = true;
+        return request.nr_segments == 0 ? Errno::ok : check_direct(request, plan);
     case CERO_BLKIF_OP_FLUSH_DISKCACHE:
         plan.op = BlockOp::flush;
         return request.nr_segments == 0 ? Errno::ok : Errno::inval;
@@ -79,6 +83,17 @@ Errno check_segments(Plan& plan) noexcept {
         plan.sector_count += segment.last_sect - segment.first_sect + 1u;
     }
     return Errno::ok;
+}
+
+bool are_whole_blocks(const Plan& plan, std::uint32_t block_size) noexcept {
+    const std::uint32_t unit = block_size / block_sector_size;
+    if (unit <= 1)
+        return true;
+    for (unsigned i = 0; i < plan.segment_count; ++i)
+        if (plan.segments[i].first_sect % unit != 0 ||
+            (plan.segments[i].last_sect + 1u) % unit != 0)
+            return false;
+    return true;
 }
 
 std::int16_t status_of(Errno error) noexcept {

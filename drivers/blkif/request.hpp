@@ -15,10 +15,12 @@ struct Plan {
     std::uint64_t id{};
     std::uint8_t response_op{}; ///< of an indirect request: the inner one
     BlockOp op{BlockOp::read};
-    bool indirect{}; ///< `segments` still has to be fetched from indirect_ref
+    bool is_barrier{}; ///< after everything before it, before everything after it; durable
+    bool indirect{};   ///< `segments` still has to be fetched from indirect_ref
     cero_grant_ref indirect_ref{};
     std::uint64_t sector{};
     std::uint64_t sector_count{};
+    std::uint64_t done{}; ///< of a discard that is done in parts
     unsigned segment_count{};
     cero_blkif_segment segments[max_segments];
 };
@@ -29,6 +31,8 @@ struct Plan {
 /// Checks the segments of the plan and sums up sector_count. inval: a segment is no range of a
 /// page.
 [[nodiscard]] Errno check_segments(Plan& plan) noexcept;
+/// Whether every segment is made of whole blocks of the disk.
+[[nodiscard]] bool are_whole_blocks(const Plan& plan, std::uint32_t block_size) noexcept;
 /// The protocol's status for an outcome.
 [[nodiscard]] std::int16_t status_of(Errno error) noexcept;
 

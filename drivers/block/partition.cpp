@@ -22,6 +22,10 @@ public:
         geometry_ = disk_->geometry();
         geometry_.sectors = extent.count * unit;
         first_ = extent.first * unit;
+        const std::uint64_t granule = geometry_.discard_granularity;
+        const std::uint64_t start = first_ * block_sector_size % granule;
+        geometry_.discard_alignment =
+            static_cast<std::uint32_t>((geometry_.discard_alignment + granule - start) % granule);
         const char* base = disk_->name();
         const char last = base[std::strlen(base) - 1];
         char text[name_size];

@@ -47,11 +47,36 @@ TEST(BlkRequest, BadFieldsAreRefusedAndStillAnswerable) {
     auto beyond = request(CERO_BLKIF_OP_WRITE, 1);
     beyond.request.seg[0] = {1, 0, 8, 0};
     EXPECT_EQ(check_request(beyond, plan), Errno::inval);
-    EXPECT_EQ(check_request(request(CERO_BLKIF_OP_WRITE_BARRIER, 1), plan), Errno::opnotsupp);
     EXPECT_EQ(check_request(request(77, 1), plan), Errno::opnotsupp);
     EXPECT_EQ(plan.response_op, 77);
     EXPECT_EQ(check_request(request(CERO_BLKIF_OP_FLUSH_DISKCACHE, 1), plan), Errno::inval);
     EXPECT_EQ(check_request(request(CERO_BLKIF_OP_FLUSH_DISKCACHE, 0), plan), Errno::ok);
+}
+
+TEST(BlkRequest, BarrierIsAWriteOrOnlyAFlush) {
+    Plan plan;
+    ASSERT_EQ(check_request(request(CERO_BLKIF_OP_WRITE_BARRIER, 1), plan), Errno::ok);
+    EXPECT_TRUE(plan.is_barrier);
+    EXPECT_EQ(plan.op, BlockOp::write);
+    EXPECT_EQ(plan.sector_count, 8u);
+    ASSERT_EQ(check_request(request(CERO_BLKIF_OP_WRITE_BARRIER, 0), plan), Errno::ok);
+    EXPECT_TRUE(plan.is_barrier);
+    EXPECT_EQ(plan.segment_count, 0u);
+    EXPECT_EQ(check_request(request(CERO_BLKIF_OP_WRITE_BARRIER, 12), plan), Errno::inval);
+    ASSERT_EQ(check_request(request(CERO_BLKIF_OP_WRITE, 1), plan), Errno::ok);
+    EXPECT_FALSE(plan.is_barrier) << "left over from the request before";
+}
+
+TEST(BlkRequest, SegmentsOfALargeBlockDiskAreWholeBlocks) {
+    Plan plan;
+    auto entry = request(CERO_BLKIF_OP_WRITE, 2);
+    ASSERT_EQ(check_request(entry, plan), Errno::ok);
+    EXPECT_TRUE(are_whole_blocks(plan, 4096));
+    entry.request.seg[1] = {5, 0, 3, 0};
+    ASSERT_EQ(check_request(entry, plan), Errno::ok);
+    EXPECT_FALSE(are_whole_blocks(plan, 4096));
+    EXPECT_TRUE(are_whole_blocks(plan, 2048));
+    EXPECT_TRUE(are_whole_blocks(plan, 512));
 }
 
 TEST(BlkRequest, IndirectAnswersWithTheInnerOperation) {

@@ -30,6 +30,7 @@ constexpr std::size_t config_segment_max = 12;
 constexpr std::size_t config_block_size = 20;
 constexpr std::size_t config_physical_exponent = 24;
 constexpr std::size_t config_max_discard_sectors = 36;
+constexpr std::size_t config_discard_alignment = 44;
 
 constexpr std::uint32_t type_read = 0;
 constexpr std::uint32_t type_write = 1;
@@ -92,6 +93,7 @@ public:
 private:
     static constexpr unsigned slots_per_page = kernel::page_size / 1024;
     static constexpr unsigned max_slots = 128;
+    static constexpr std::uint32_t max_granule = 1u << 30; ///< a larger one is not believed
 
     void read_geometry() {
         geometry_.sectors = transport_.config<std::uint64_t>(config_capacity);
@@ -112,10 +114,14 @@ private:
         if (transport_.has(feature_topology))
             geometry_.physical_sector_size <<=
                 transport_.config<std::uint8_t>(config_physical_exponent) & 7;
-        if (transport_.has(feature_discard))
+        geometry_.discard_granularity = geometry_.logical_sector_size;
+        if (transport_.has(feature_discard)) {
             geometry_.max_discard_sectors =
                 transport_.config<std::uint32_t>(config_max_discard_sectors);
-        geometry_.discard_granularity = geometry_.logical_sector_size;
+            const auto granule = transport_.config<std::uint32_t>(config_discard_alignment);
+            if (granule > 1 && granule <= max_granule / block_sector_size)
+                geometry_.discard_granularity = granule * block_sector_size;
+        }
         if (!transport_.has(feature_indirect) && geometry_.max_segments > 16)
             geometry_.max_segments = 16;
     }

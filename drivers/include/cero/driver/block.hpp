@@ -94,6 +94,7 @@ struct BlockGeometry {
     std::uint32_t max_segments{32};      ///< per request; longer ones are the submitter's to split
     std::uint32_t max_discard_sectors{}; ///< 0: no discard
     std::uint32_t discard_granularity{512}; ///< bytes
+    std::uint32_t discard_alignment{};      ///< bytes from the start to the first whole granule
     bool read_only{};
     bool has_flush{}; ///< a volatile cache that flush empties; else flush is a no-op
 };
