@@ -204,7 +204,10 @@ std::vector<Device> list_devices(StoreClient& store, std::string_view kind,
             };
             device.backend_state = number_or_zero(store.read(back + "/state"));
             device.frontend_state = number_or_zero(store.read(front + "/state"));
-            device.port = number_or_zero(store.read(front + "/event-channel"));
+            auto port = store.read(front + "/event-channel");
+            if (!port) // several queues: the first one's
+                port = store.read(front + "/queue-0/event-channel");
+            device.port = number_or_zero(port);
             if (kind == disk_kind) {
                 device.target = text(back + "/params");
                 device.mode = text(back + "/mode");

@@ -67,3 +67,31 @@ def fetch_linux():
 def linux_elf():
     """Path of an uncompressed Linux kernel."""
     return fetch_linux() / "vmlinux"
+
+
+def make_guest_disk(scratch, init, files=(), config="", name="linux.img"):
+    """An ext2 image with Debian's kernel, a ramdisk of busybox, the front ends and `init`, and the configuration debian.cfg.
+
+    `files`: (path in the ramdisk, text, mode) each."""
+    linux = fetch_linux()
+    tree, content = Path(scratch) / "ramdisk", Path(scratch) / "content"
+    for directory in ("bin", "sbin", "proc", "sys", "dev"):
+        (tree / directory).mkdir(parents=True)
+    content.mkdir()
+    shutil.copy("/bin/busybox", tree / "bin" / "busybox")
+    for module in MODULES:
+        shutil.copy(linux / module, tree)
+    for path, text, mode in (("init", init, 0o755), *files):
+        (tree / path).write_text(text)
+        (tree / path).chmod(mode)
+    shutil.copy(linux / "vmlinuz", content / "vmlinuz")
+    (content / "debian.cfg").write_text(config)
+    names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
+    with open(content / "initrd", "wb") as file:
+        subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names.encode(), stdout=file, check=True)
+    image = Path(scratch) / name
+    with open(image, "wb") as file:
+        file.truncate(48 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext2", "-d", str(content), str(image)], check=True,
+                   env={**os.environ, "PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
+    return image

@@ -2,12 +2,7 @@
 """Debian's own kernel, as packaged, as a guest with four vCPUs: console, disk, network, many processes, shutdown."""
 # limit: 400
 
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
-from _linux import MODULES, fetch_linux
+from _linux import make_guest_disk
 from _machine import Rig, check, main
 from qemu import Disk
 
@@ -37,41 +32,13 @@ vif = [ "mac=00:16:3e:00:00:09,bridge=xenbr0" ]
 """
 
 
-def write(path, text, mode=0o644):
-    path.write_text(text)
-    path.chmod(mode)
-
-
-def make_disk(scratch):
-    """An ext2 image with kernel, ramdisk and configuration."""
-    linux = fetch_linux()
-    tree = scratch / "ramdisk"
-    for name in ("bin", "sbin", "proc", "sys", "dev"):
-        (tree / name).mkdir(parents=True)
-    shutil.copy("/bin/busybox", tree / "bin" / "busybox")
-    for module in MODULES:
-        shutil.copy(linux / module, tree)
-    write(tree / "init", INIT, 0o755)
-    write(tree / "udhcpc.sh", DHCP, 0o755)
-    write(tree / "sbin" / "poweroff", "#!/bin/sh\nexec poweroff -f\n", 0o755)  # what the kernel runs on a request
-    content = scratch / "content"
-    content.mkdir()
-    shutil.copy(linux / "vmlinuz", content / "vmlinuz")
-    write(content / "debian.cfg", CONFIG)
-    names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
-    with open(content / "initrd", "wb") as file:
-        subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names.encode(), stdout=file, check=True)
-    image = scratch / "linux.img"
-    with open(image, "wb") as file:
-        file.truncate(48 << 20)
-    subprocess.run(["mke2fs", "-q", "-t", "ext2", "-d", str(content), str(image)], check=True,
-                   env={**os.environ, "PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
-    return image
+FILES = (("udhcpc.sh", DHCP, 0o755),
+         ("sbin/poweroff", "#!/bin/sh\nexec poweroff -f\n", 0o755))  # what the kernel runs on a request
 
 
 def body():
     rig = Rig(cpus=2, memory_mib=1024)
-    rig.machine.disks.append(Disk(make_disk(Path(rig.scratch))))
+    rig.machine.disks.append(Disk(make_guest_disk(rig.scratch, INIT, FILES, CONFIG)))
     with rig:
         rig.wait_for("both demo guests", lambda: {"demo1", "demo2"} <= rig.names(), 60)
         rig.dom0("cero destroy demo2")
