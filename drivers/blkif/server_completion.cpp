@@ -33,10 +33,11 @@ void BlockServer::submit(Job& job) noexcept {
     BlockRequest& request = job.request;
     request.op = job.plan.is_barrier ? BlockOp::flush : job.plan.op;
     request.force_unit_access = false;
-    request.sector = job.plan.sector;
-    request.sector_count = job.plan.sector_count;
+    const bool has_range = request.op != BlockOp::flush;
+    request.sector = has_range ? job.plan.sector : 0;
+    request.sector_count = has_range ? job.plan.sector_count : 0;
     request.segments = job.segments;
-    request.segment_count = request.op == BlockOp::flush ? 0 : job.plan.segment_count;
+    request.segment_count = has_range ? job.plan.segment_count : 0;
     request.context = &job;
     request.complete = completed;
     if (request.op == BlockOp::discard)
@@ -55,6 +56,8 @@ bool BlockServer::submit_rest(Job& job) noexcept {
         // What came before is durable: now the barrier's own data, durable too when it is answered.
         request.op = BlockOp::write;
         request.force_unit_access = true;
+        request.sector = plan.sector;
+        request.sector_count = plan.sector_count;
         request.segment_count = plan.segment_count;
     } else if (plan.op == BlockOp::discard && plan.done != plan.sector_count) {
         request.sector = plan.sector + plan.done;

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The kernel functions that back ends call, on a HostGuest.
+#include "host_guest.hpp"
+
+#include <kernel/memory.hpp>
+#include <kernel/sync.hpp>
+#include <kernel/time.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <utility>
+
+namespace host {
+
+using kernel::page_size;
+
+HostGuest* HostGuest::current = nullptr;
+
+HostGuest::HostGuest(unsigned frames)
+    : file_{memfd_create("guest", 0)}, frames_{frames}, memory_{}, grants_(8) {
+    if (file_ < 0 || ftruncate(file_, static_cast<off_t>(frames * page_size)) != 0)
+        std::abort();
+    memory_ = static_cast<std::byte*>(
+        mmap(nullptr, frames * page_size, PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0));
+    current = this;
+}
+
+HostGuest::~HostGuest() {
+    munmap(memory_, frames_ * page_size);
+    ::close(file_);
+    current = nullptr;
+}
+
+std::byte* HostGuest::frame(std::uint64_t number) const {
+    return number < frames_ ? memory_ + number * page_size : nullptr;
+}
+
+kernel::grant::Ref HostGuest::grant(std::uint64_t frame, bool writable) {
+    grants_.push_back({frame, writable, true});
+    return static_cast<kernel::grant::Ref>(grants_.size() - 1);
+}
+
+bool HostGuest::fails() {
+    return failure_in != 0 && --failure_in == 0;
+}
+
+void HostGuest::map(kernel::grant::MapRequest& request) {
+    request.status = -1;
+    request.handle = 0xdead; // what a failed operation leaves is not to be used
+    request.bus_address = ~0ull;
+    if (request.domain != id || request.ref >= grants_.size() || fails())
+        return;
+    const Grant& grant = grants_[request.ref];
+    if (!grant.is_given || (!request.readonly && !grant.is_writable))
+        return;
+    for (const auto& [handle, address] : mappings_)
+        EXPECT_NE(address, request.address) << "a page is mapped over another one";
+    void* const mapped =
+        mmap(request.address, page_size, PROT_READ | (request.readonly ? 0 : PROT_WRITE),
+             MAP_SHARED | MAP_FIXED, file_, static_cast<off_t>(grant.frame * page_size));
+    ASSERT_EQ(mapped, request.address);
+    request.status = 0;
+    request.handle = next_handle_++;
+    request.bus_address = grant.frame * page_size;
+    mappings_[request.handle] = static_cast<std::byte*>(request.address);
+    ++map_count;
+}
+
+void HostGuest::unmap(kernel::grant::UnmapRequest& request) {
+    const auto at = mappings_.find(request.handle);
+    if (at == mappings_.end() || at->second != request.address) {
+        ADD_FAILURE() << "unmap of handle " << request.handle << ", which is not mapped there";
+        request.status = -4;
+        return;
+    }
+    mmap(request.address, page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    mappings_.erase(at);
+    request.status = 0;
+}
+
+void HostGuest::copy(kernel::grant::CopyRequest& request) {
+    request.status = -1;
+    if (!request.source.is_ref || request.source.domain != id ||
+        request.source.ref >= grants_.size() || !grants_[request.source.ref].is_given || fails())
+        return;
+    ASSERT_LE(request.source.offset + request.length, page_size);
+    ASSERT_LE(request.target.offset + request.length, page_size);
+    auto* const to = reinterpret_cast<std::byte*>(request.target.frame.raw() * page_size);
+    std::memcpy(to + request.target.offset,
+                frame(grants_[request.source.ref].frame) + request.source.offset, request.length);
+    request.status = 0;
+}
+
+void* HostGuest::reserve(std::size_t pages) {
+    if (fails())
+        return nullptr;
+    auto* const area = static_cast<std::byte*>(
+        mmap(nullptr, pages * page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    areas_[area] = pages;
+    return area;
+}
+
+void HostGuest::release(void* address, std::size_t pages) {
+    auto* const area = static_cast<std::byte*>(address);
+    EXPECT_EQ(areas_[area], pages);
+    for (const auto& [handle, mapped] : mappings_)
+        EXPECT_FALSE(mapped >= area && mapped < area + pages * page_size)
+            << "released while mapped";
+    areas_.erase(area);
+    munmap(area, pages * page_size);
+}
+
+kernel::event::Port HostGuest::bind(kernel::event::Port remote) {
+    ports_[next_port_] = {remote, nullptr, nullptr};
+    return next_port_++;
+}
+
+void HostGuest::set_handler(kernel::event::Port port, kernel::event::Handler handler,
+                            void* context) {
+    ports_.at(port).handler = handler;
+    ports_.at(port).context = context;
+}
+
+void HostGuest::notify(kernel::event::Port port) {
+    ++events_[ports_.at(port).remote];
+}
+
+void HostGuest::close(kernel::event::Port port) {
+    EXPECT_EQ(ports_.erase(port), 1u);
+}
+
+void HostGuest::send_event(kernel::event::Port remote) {
+    for (const auto& [port, target] : ports_)
+        if (target.remote == remote && target.handler != nullptr)
+            return target.handler(port, target.context);
+}
+
+unsigned HostGuest::events(kernel::event::Port remote) const {
+    const auto at = events_.find(remote);
+    return at == events_.end() ? 0 : at->second;
+}
+
+namespace {
+std::map<kernel::Timer*, std::pair<kernel::Timer::Callback, void*>> timers;
+}
+
+void HostGuest::fire_timers() {
+    for (const auto& [timer, call] : std::exchange(timers, {}))
+        call.first(call.second);
+}
+
+} // namespace host
+
+namespace kernel {
+
+using host::HostGuest;
+
+void Timer::arm(Nanoseconds) noexcept {
+    host::timers[this] = {callback_, context_};
+}
+void Timer::cancel() noexcept {
+    host::timers.erase(this);
+}
+Nanoseconds monotonic_ns() noexcept {
+    return 0;
+}
+
+void WaitQueue::prepare(Waiter&, bool) noexcept {}
+void WaitQueue::finish(Waiter&, bool) noexcept {}
+void WaitQueue::wake_all() noexcept {}
+void WaitQueue::sleep() noexcept {
+    if (!HostGuest::current->while_asleep || !HostGuest::current->while_asleep()) {
+        ADD_FAILURE() << "sleeps for ever";
+        std::abort();
+    }
+}
+
+Result<void*> reserve_kernel_pages(std::size_t count) noexcept {
+    void* const area = HostGuest::current->reserve(count);
+    if (area == nullptr)
+        return Errno::nomem;
+    return area;
+}
+void release_kernel_pages(void* address, std::size_t count) noexcept {
+    HostGuest::current->release(address, count);
+}
+MachineFrame virt_to_mfn(const void* address) noexcept {
+    return MachineFrame{reinterpret_cast<std::uintptr_t>(address) / page_size};
+}
+
+namespace grant {
+Status map(MapRequest* requests, std::size_t count) noexcept {
+    for (std::size_t i = 0; i < count; ++i)
+        HostGuest::current->map(requests[i]);
+    if (HostGuest::current->disturb)
+        HostGuest::current->disturb();
+    return {};
+}
+Status unmap(UnmapRequest* requests, std::size_t count) noexcept {
+    for (std::size_t i = 0; i < count; ++i)
+        HostGuest::current->unmap(requests[i]);
+    return {};
+}
+Status copy(CopyRequest* requests, std::size_t count) noexcept {
+    for (std::size_t i = 0; i < count; ++i)
+        HostGuest::current->copy(requests[i]);
+    if (HostGuest::current->disturb)
+        HostGuest::current->disturb();
+    return {};
+}
+} // namespace grant
+
+namespace event {
+Result<Port> bind_interdomain(DomainId, Port remote_port) noexcept {
+    if (HostGuest::current->fails())
+        return Errno::inval;
+    return HostGuest::current->bind(remote_port);
+}
+void set_handler(Port port, Handler handler, void* context) noexcept {
+    HostGuest::current->set_handler(port, handler, context);
+}
+void notify(Port port) noexcept {
+    HostGuest::current->notify(port);
+}
+void close(Port port) noexcept {
+    HostGuest::current->close(port);
+}
+} // namespace event
+
+} // namespace kernel
