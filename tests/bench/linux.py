@@ -82,8 +82,8 @@ class Bench:
         return {"/bench/guest.cfg": (config.encode(), 0o644), "/bench/program": (PROGRAM.read_bytes(), 0o755),
                 "/bench/vmlinux": (self.kernel.read_bytes(), 0o644), "/bench/guest.img": (self.guest.read_bytes(), 0o644)}
 
-    def boot_line(self, place):
-        inside = f"quiet bench={INSIDE}"
+    def boot_line(self, place, groups=INSIDE):
+        inside = f"quiet bench={groups}"
         if place == "bare":
             image = next((self.tree / "boot").glob("vmlinuz-*"))
             return ["-kernel", image, "-initrd", self.guest, "-append", f"console=ttyS0 nokaslr {inside}"]
@@ -110,10 +110,9 @@ class Bench:
         packages.make_cero_dom0_ramdisk(INITRAMFS, files, ramdisk)
         return [*line, f"{HYPERVISOR} dom0_mem=512M,{KERNEL} ram_disk=32,{ramdisk}"]
 
-    def run(self, place, counted):
-        """{row: figure} of one boot."""
-        print(f"measuring: {place}{'' if counted else ', by the host clock'}", file=sys.stderr, flush=True)
-        line = [*qemu_line(counted), *map(str, self.boot_line(place))]
+    def boot(self, place, counted, more=(), groups=INSIDE):
+        """The whole output of one boot that came to its end."""
+        line = [*qemu_line(counted), *map(str, self.boot_line(place, groups)), *more]
         try:
             done = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                   check=False, timeout=self.limit)
@@ -121,9 +120,19 @@ class Bench:
         except subprocess.TimeoutExpired as error:
             text = (error.stdout or b"").decode(errors="replace").replace("\r", "")
             raise Failure(f"{place}: not at its end after {self.limit} s; the console's end:\n{text[-2000:]}") from error
-        figures = {name: int(value) for name, value in re.findall(r"^bench (\w+) (\d+)$", text, re.MULTILINE)}
         if "bench failed" in text or not re.search(r"^bench end$", text, re.MULTILINE):
             raise Failure(f"{place}: the program did not come to its end; the console's end:\n{text[-2000:]}")
+        return text
+
+    def run(self, place, counted, more=()):
+        """{row: figure} of one boot, and under "ROW calls" how often the program had read the clock by then."""
+        print(f"measuring: {place}{'' if counted else ', by the host clock'}", file=sys.stderr, flush=True)
+        text = self.boot(place, counted, more)
+        figures = {}
+        for name, value, calls in re.findall(r"^bench (\w+) (\d+)(?: \((\d+)\))?$", text, re.MULTILINE):
+            figures[name] = int(value)
+            if calls:
+                figures[f"{name} calls"] = int(calls)
         if "create" in figures:
             figures["create_returns"] = figures["created"] - figures["create"]
             figures["create_to_init"] = figures["init"] - figures["create"]
@@ -212,7 +221,8 @@ def main():
                 bench = Bench(scratch, arguments.limit)
                 for place in places:
                     for name, value in bench.run(place, not arguments.by_clock).items():
-                        print(f"{place}: {name} {value:,}")
+                        if not name.endswith(" calls"):
+                            print(f"{place}: {name} {value:,}")
             return
         text = measure_all(arguments.limit)
     except Failure as error:

@@ -30,6 +30,7 @@ namespace {
 struct Figure {
     std::string name;
     std::uint64_t value;
+    unsigned ticks_called;
 };
 std::vector<Figure> figures;
 bool is_init;
@@ -89,6 +90,19 @@ void set_address(const char* interface, const char* address) {
     close(handle);
 }
 
+/// The kernel's symbols: its package has none.
+void print_symbols() {
+    mount("proc", "/proc", "proc", 0, nullptr);
+    std::FILE* const file = std::fopen("/proc/kallsyms", "r");
+    if (file == nullptr)
+        fail("/proc/kallsyms");
+    char line[512];
+    while (std::fgets(line, sizeof line, file) != nullptr)
+        if (std::strchr("tTwW", line[17]) != nullptr && std::strchr(line, '[') == nullptr)
+            std::fputs(line, stdout);
+    std::fclose(file);
+}
+
 /// One group of rows; bench= joins their names by plus signs.
 void run_group(const std::string& group) {
     if (group == "cpu") {
@@ -110,6 +124,8 @@ void run_group(const std::string& group) {
         if (fork() == 0)
             serve();
         net_rows("127.0.0.1", "loop");
+    } else if (group == "symbols") {
+        print_symbols();
     } else if (group == "net") {
         if (!wait_for("/sys/class/net/eth0"))
             fail("eth0");
@@ -120,6 +136,10 @@ void run_group(const std::string& group) {
 
 [[noreturn]] void init(std::uint64_t started) {
     is_init = true;
+    __asm__ volatile("nopl 0xCE1235(%%rax)"
+                     :
+                     :
+                     : "memory"); // for the plugin: dom0 may have called ticks(), too
     record("init", started);
     mount("dev", "/dev", "devtmpfs", 0, nullptr);
     mount("sys", "/sys", "sysfs", 0, nullptr);
@@ -140,13 +160,13 @@ void run_group(const std::string& group) {
 } // namespace
 
 void record(const char* name, std::uint64_t value) {
-    figures.push_back({name, value});
+    figures.push_back({name, value, ticks_called});
 }
 
 void print_all() {
     for (const Figure& figure : figures)
-        std::printf("bench %s %lu\n", figure.name.c_str(),
-                    static_cast<unsigned long>(figure.value));
+        std::printf("bench %s %lu (%u)\n", figure.name.c_str(),
+                    static_cast<unsigned long>(figure.value), figure.ticks_called);
     std::printf("bench end\n");
     std::fflush(stdout);
 }
@@ -162,16 +182,16 @@ void fail(const char* what) {
 } // namespace bench
 
 int main(int count, char** words) {
-    const std::uint64_t started = bench::ticks();
     const std::string verb = count > 1 ? words[1] : "";
     if (verb == "nothing")
         return 0;
+    if (verb == "serve")
+        bench::serve();
+    const std::uint64_t started = bench::ticks();
     if (verb == "ticks") {
         std::printf("%lu\n", static_cast<unsigned long>(started));
         return 0;
     }
-    if (verb == "serve")
-        bench::serve();
     if (getpid() == 1)
         bench::init(started);
     std::fprintf(stderr, "usage: %s serve|ticks|nothing, or as init\n", words[0]);
