@@ -99,6 +99,15 @@ Status PacketBuffer::append(const void* from, std::size_t size) noexcept {
         in += count;
         size -= count;
     }
+    PacketFragment& last = fragments[fragment_count - 1];
+    if (last.page == last.data && last.length < kernel::page_size) {
+        const std::size_t room = kernel::page_size - last.length;
+        const std::size_t count = size < room ? size : room;
+        std::memcpy(last.data + last.length, in, count);
+        last.length += static_cast<std::uint32_t>(count);
+        in += count;
+        size -= count;
+    }
     while (size != 0) {
         const std::size_t count = size < kernel::page_size ? size : kernel::page_size;
         std::byte* page = append_page(count);

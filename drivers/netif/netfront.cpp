@@ -89,7 +89,7 @@ private:
             TRY(write_own("rx-ring-ref", interface_->rx_ref(), transaction));
             TRY(write_own("event-channel", interface_->port(), transaction));
             for (const char* feature : {"request-rx-copy", "feature-rx-notify", "feature-sg",
-                                        "feature-ipv6-csum-offload"})
+                                        "feature-gso-tcpv4", "feature-ipv6-csum-offload"})
                 TRY(write_own(feature, 1, transaction));
             return {};
         });

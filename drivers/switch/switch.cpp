@@ -23,8 +23,7 @@ class HostPort final : public NetDevice {
 public:
     HostPort() noexcept {
         set_name("xenbr0");
-        features_ = {true, true, false,
-                     false}; // the switch completes checksums where a port needs it
+        features_ = {true, true, true, false}; // the switch adapts packets where a port needs it
     }
     void set_mac(const MacAddress& mac) noexcept { mac_ = mac; }
     void set_link_up() noexcept { set_link(true); }
@@ -42,7 +41,8 @@ public:
         explicit Inside(HostPort& host) noexcept : host_{host} {
             set_name("host");
             features_.scatter_gather = true;
-            features_.tx_checksum = true; // the IP stack takes a partial checksum for a good one
+            features_.tx_checksum = true; // the IP stack takes a partial checksum for a good one,
+            features_.tso4 = true;        // and a segment of any length
         }
         void transmit(PacketList& packets) noexcept override { host_.receive_from_switch(packets); }
 

@@ -236,7 +236,7 @@ Status get_property(std::uint32_t command, const netif& interface, InterfaceRequ
         address(netif_ip4_netmask(&interface)->addr);
         return {};
     case request::get_mtu:
-        out.number = index_of(interface) == loopback_index ? 65535 : interface.mtu;
+        out.number = mtu_of(interface);
         return {};
     case request::get_hardware: {
         const std::uint16_t family = index_of(interface) == loopback_index ? 772 : 1;
@@ -277,7 +277,7 @@ Status set_property(std::uint32_t command, netif& interface, const InterfaceRequ
     case request::set_mtu:
         if (in.number < 68 || in.number > 65535)
             return Errno::inval;
-        interface.mtu = static_cast<u16_t>(in.number);
+        set_mtu(interface, static_cast<std::uint16_t>(in.number));
         return {};
     case request::set_broadcast:
     case request::set_peer:

@@ -135,7 +135,7 @@ void list_links(Reply& reply) noexcept {
                     LinkMessage{0, 0, static_cast<std::uint16_t>(loop ? 772 : 1), index, flags, 0});
         const std::string_view name{name_of(*each)};
         reply.add(3, std::string_view{name.data(), name.size() + 1}); // IFLA_IFNAME, with its NUL
-        reply.add(4, loop ? 65535U : each->mtu);
+        reply.add(4, std::uint32_t{mtu_of(*each)});
         reply.add(13, 1000U); // IFLA_TXQLEN
         reply.add(1, std::string_view{reinterpret_cast<const char*>(each->hwaddr), 6});
         const std::uint8_t state = up ? 6 : 2;
@@ -304,7 +304,7 @@ Errno change_link(const Request& request) noexcept {
             netif_set_down(interface);
     }
     if (request.mtu != 0)
-        interface->mtu = static_cast<u16_t>(request.mtu);
+        set_mtu(*interface, static_cast<std::uint16_t>(request.mtu));
     return Errno::ok;
 }
 

@@ -142,7 +142,7 @@ void address_of(Text& out, Interface& interface) noexcept {
     out.format("%02x:%02x:%02x:%02x:%02x:%02x\n", m[0], m[1], m[2], m[3], m[4], m[5]);
 }
 void mtu_of(Text& out, Interface& interface) noexcept {
-    out.format("%u\n", interface.lwip.mtu);
+    out.format("%u\n", interface.mtu());
 }
 void index_text(Text& out, Interface& interface) noexcept {
     out.format("%d\n", interface.index());

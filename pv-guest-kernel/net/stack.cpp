@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The stack's lock, thread and interfaces: packets between drv's devices and lwIP.
 #include "stack.hpp"
+#include "segment_offload.hpp"
 #include <kernel/initcall.hpp>
 #include <kernel/log.hpp>
 #include <kernel/memory.hpp>
@@ -11,6 +12,7 @@
 #include <lwip/etharp.h>
 #include <lwip/inet_chksum.h>
 #include <lwip/init.h>
+#include <lwip/ip4_frag.h>
 #include <lwip/prot/ip.h>
 #include <lwip/prot/ip4.h>
 #include <lwip/prot/tcp.h>
@@ -213,9 +215,9 @@ err_t Interface::initialize(netif* interface) {
     auto& self = *static_cast<Interface*>(interface->state);
     interface->name[0] = self.device_.name()[0];
     interface->name[1] = self.device_.name()[1];
-    interface->output = etharp_output;
+    interface->output = output_ip;
     interface->linkoutput = output;
-    interface->mtu = static_cast<u16_t>(self.device_.mtu());
+    self.set_mtu(static_cast<u16_t>(self.device_.mtu()));
     interface->hwaddr_len = ETH_HWADDR_LEN;
     std::memcpy(interface->hwaddr, self.device_.mac().byte, ETH_HWADDR_LEN);
     interface->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
@@ -226,6 +228,25 @@ err_t Interface::initialize(netif* interface) {
         checks = static_cast<u16_t>(checks & ~(NETIF_CHECKSUM_GEN_TCP | NETIF_CHECKSUM_GEN_UDP));
     NETIF_SET_CHECKSUM_CTRL(interface, checks);
     return ERR_OK;
+}
+
+void Interface::set_mtu(std::uint16_t mtu) noexcept {
+    mtu_ = mtu;
+    // lwIP would cut a long segment into IP fragments: it is told of no limit, unless the limit is
+    // below what it would offer its peers.
+    lwip.mtu = cuts_segments() && mtu >= TCP_MSS + IP_HLEN + TCP_HLEN ? 0 : mtu;
+}
+
+/// Long segments go to the device whole; other long packets become fragments.
+err_t Interface::output_ip(netif* interface, pbuf* p, const ip4_addr_t* destination) {
+    auto& self = *static_cast<Interface*>(interface->state);
+    if (interface->mtu != 0 || p->tot_len <= self.mtu_ ||
+        IPH_PROTO(static_cast<const ip_hdr*>(p->payload)) == IP_PROTO_TCP)
+        return etharp_output(interface, p, destination);
+    interface->mtu = self.mtu_;
+    const err_t status = ip4_frag(p, interface, destination);
+    interface->mtu = 0;
+    return status;
 }
 
 err_t Interface::output(netif* interface, pbuf* p) {
@@ -243,6 +264,8 @@ err_t Interface::output(netif* interface, pbuf* p) {
                 return ERR_MEM;
             }
     }
+    if (packet->length() > SIZEOF_ETH_HDR + std::size_t{self.mtu_})
+        static_cast<void>(describe_long_segment(*packet, SIZEOF_ETH_HDR));
     if (self.device_.features().tx_checksum)
         request_checksum(*packet);
     if (has_packet_sockets())
@@ -346,6 +369,14 @@ int index_of(const netif& interface) noexcept {
         if (&each.lwip == &interface)
             return each.index();
     return loopback_index;
+}
+std::uint16_t mtu_of(const netif& interface) noexcept {
+    const Interface* found = find_interface(index_of(interface));
+    return found == nullptr ? std::uint16_t{65535} : found->mtu();
+}
+void set_mtu(netif& interface, std::uint16_t mtu) noexcept {
+    if (Interface* found = find_interface(index_of(interface)))
+        found->set_mtu(mtu);
 }
 const char* name_of(const netif& interface) noexcept {
     for (Interface& each : interfaces())

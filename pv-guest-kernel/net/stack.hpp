@@ -42,6 +42,12 @@ public:
     void queue(drivers::PacketBuffer& packet) noexcept { outgoing_.push_back(packet); }
     [[nodiscard]] bool has_input() noexcept { return !incoming_.empty(); }
 
+    /// Longest IP packet on the wire.
+    [[nodiscard]] std::uint16_t mtu() const noexcept { return mtu_; }
+    void set_mtu(std::uint16_t mtu) noexcept;
+    /// The device takes TCP segments of many times the MTU.
+    [[nodiscard]] bool cuts_segments() const noexcept { return device_.features().tso4; }
+
     [[nodiscard]] drivers::NetDevice& device() noexcept { return device_; }
     [[nodiscard]] int index() const noexcept { return index_; }
 
@@ -50,11 +56,13 @@ public:
 
 private:
     static err_t initialize(netif* interface);
+    static err_t output_ip(netif* interface, pbuf* packet, const ip4_addr_t* destination);
     static err_t output(netif* interface, pbuf* packet);
     void input(drivers::PacketBuffer& packet) noexcept;
 
     drivers::NetDevice& device_;
     int index_{};
+    std::uint16_t mtu_{};
     Spinlock lock_; ///< of incoming_
     drivers::PacketList incoming_;
     std::size_t incoming_count_{};
@@ -73,6 +81,9 @@ netif* find_netif(int index) noexcept;
 int index_of(const netif& interface) noexcept;
 /// Up to 15 characters; "lo" or the device's name.
 const char* name_of(const netif& interface) noexcept;
+/// Longest IP packet; the loopback's stays what it is.
+std::uint16_t mtu_of(const netif& interface) noexcept;
+void set_mtu(netif& interface, std::uint16_t mtu) noexcept;
 void wake_net_thread() noexcept;
 
 /// A route other than those that follow from the interfaces' addresses. Addresses in network order.

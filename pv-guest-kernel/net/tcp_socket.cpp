@@ -2,6 +2,7 @@
 // TCP sockets on lwIP's callback interface.
 #include "../fs/page_cache.hpp"
 #include "inet_socket.hpp"
+#include "segment_offload.hpp"
 #include <kernel/memory.hpp>
 #include <kernel/user_copy.hpp>
 
@@ -149,6 +150,9 @@ err_t TcpSocket::on_receive(void* argument, tcp_pcb* pcb, pbuf* p, err_t) {
         pbuf_free(p);
         return ERR_OK;
     }
+    // What stands for several segments is acknowledged like several: at once.
+    if (p->tot_len > TCP_MSS)
+        tcp_set_flags(pcb, TF_ACK_NOW);
     self->available_ += p->tot_len;
     pbuf* tail = p;
     while (tail->next != nullptr)
@@ -327,19 +331,26 @@ Result<std::size_t> TcpSocket::send(Message& message) noexcept {
         const std::size_t most = page_size << buffer_order_;
         size = size < most ? size : most;
         size = size < message.data.remaining() ? size : message.data.remaining();
-        size = TRY(message.data.get(buffer_, size));
+        auto taken = message.data.get(buffer_, size);
         StackGuard guard;
         if (pcb_ == nullptr)
             continue;
+        use_long_segments(*pcb_);
         const bool last = message.data.remaining() == 0 && (message.flags & more_follows) == 0;
-        const err_t status =
-            tcp_write(pcb_, buffer_, static_cast<u16_t>(size),
-                      static_cast<u8_t>(TCP_WRITE_FLAG_COPY | (last ? 0 : TCP_WRITE_FLAG_MORE)));
+        const err_t status = !taken
+                                 ? err_t{ERR_VAL}
+                                 : tcp_write(pcb_, buffer_, static_cast<u16_t>(*taken),
+                                             static_cast<u8_t>(TCP_WRITE_FLAG_COPY |
+                                                               (last ? 0 : TCP_WRITE_FLAG_MORE)));
+        // More of the same call comes at once: it may fill the last segment.
+        if (status != ERR_OK || message.data.remaining() == 0 || room() == 0)
+            (void)tcp_output(pcb_);
+        if (!taken && total == 0)
+            return taken.error();
         if (status != ERR_OK)
             return total != 0 ? Result<std::size_t>{total}
                               : Result<std::size_t>{errno_of_lwip(status)};
-        (void)tcp_output(pcb_);
-        total += size;
+        total += *taken;
     }
     return total;
 }

@@ -98,7 +98,7 @@ public:
     }
     /// Copies out / in up to `size` bytes from `offset`; returns the number copied.
     std::size_t copy_out(std::size_t offset, void* to, std::size_t size) const noexcept;
-    /// Fills an empty packet from memory. nomem, msgsize.
+    /// Appends bytes from memory, in as few fragments as they need. nomem, msgsize.
     [[nodiscard]] Status append(const void* from, std::size_t size) noexcept;
     /// A private copy with one reference, or null.
     [[nodiscard]] PacketBuffer* clone() const noexcept;
