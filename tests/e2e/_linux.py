@@ -69,10 +69,18 @@ def linux_elf():
     return fetch_linux() / "vmlinux"
 
 
-def make_guest_disk(scratch, init, files=(), config="", name="linux.img"):
+def place(target, what):
+    """Writes a text, or copies a file."""
+    if isinstance(what, Path):
+        shutil.copy(what, target)
+    else:
+        target.write_text(what)
+
+
+def make_guest_disk(scratch, init, files=(), config="", name="linux.img", content_files=()):
     """An ext2 image with Debian's kernel, a ramdisk of busybox, the front ends and `init`, and the configuration debian.cfg.
 
-    `files`: (path in the ramdisk, text, mode) each."""
+    `files`: (path in the ramdisk, text or Path, mode) each; `content_files`: (name for dom0, text or Path) each."""
     linux = fetch_linux()
     tree, content = Path(scratch) / "ramdisk", Path(scratch) / "content"
     for directory in ("bin", "sbin", "proc", "sys", "dev"):
@@ -82,16 +90,33 @@ def make_guest_disk(scratch, init, files=(), config="", name="linux.img"):
     for module in MODULES:
         shutil.copy(linux / module, tree)
     for path, text, mode in (("init", init, 0o755), *files):
-        (tree / path).write_text(text)
+        place(tree / path, text)
         (tree / path).chmod(mode)
     shutil.copy(linux / "vmlinuz", content / "vmlinuz")
-    (content / "debian.cfg").write_text(config)
+    for path, text in (("debian.cfg", config), *content_files):
+        place(content / path, text)
     names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
     with open(content / "initrd", "wb") as file:
         subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names.encode(), stdout=file, check=True)
     image = Path(scratch) / name
     with open(image, "wb") as file:
-        file.truncate(48 << 20)
+        file.truncate(64 << 20)
     subprocess.run(["mke2fs", "-q", "-t", "ext2", "-d", str(content), str(image)], check=True,
                    env={**os.environ, "PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
     return image
+
+
+PROGRAMS = Path(__file__).resolve().parent.parent / "linux" / "programs"
+
+
+def build_programs(directory):
+    """The static programs of tests/linux/programs; name: path. `compat` is a 32-bit one."""
+    built = {}
+    for source in sorted(PROGRAMS.glob("*.cpp")):
+        target = directory / source.stem
+        sources = [str(source)] + ([str(PROGRAMS / "hold.S")] if source.stem == "registers" else [])
+        subprocess.run(["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-fno-pie",
+                        *(["-m32"] if source.stem == "compat" else []), "-o", str(target), *sources], check=True)
+        subprocess.run(["strip", str(target)], check=True)
+        built[source.stem] = target
+    return built

@@ -51,7 +51,7 @@ struct alignas(64) ArchVcpu {
     std::uint64_t user_cr3;   ///< 0 = none
     std::uint64_t kernel_sp;
     std::uint64_t kernel_ss;
-    Callback event, failsafe, syscall, nmi;
+    Callback event, failsafe, syscall, syscall32, sysenter, nmi;
     std::uint64_t traps[256]; ///< handler address << 16 | CERO_TRAP_ flags; 0 = none
     std::uint64_t fs_base, gs_base,
         gs_base_inactive;         ///< valid while not loaded; inactive: other mode's

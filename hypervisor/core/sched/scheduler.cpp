@@ -187,8 +187,8 @@ void prepare_cpu(CpuId cpu, Vcpu& idle) {
 void schedule() {
     const CpuId cpu = arch::this_cpu_id();
     RunQueue& queue = queue_of(cpu);
-    const std::uint64_t now = arch::system_time().raw();
     queue.lock.lock();
+    const std::uint64_t now = arch::system_time().raw();
     Vcpu& from = *queue.current;
     queue.account(from, now);
     std::uint64_t unpark_at = queue.unpark(now);

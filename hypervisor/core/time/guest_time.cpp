@@ -68,9 +68,11 @@ void set_wall_clock(std::uint64_t seconds, std::uint32_t nanoseconds, Nanosecond
 
 void change_runstate(Vcpu& vcpu, std::uint32_t state, Nanoseconds now) {
     cero_vcpu_runstate_info& info = vcpu.runstate;
-    if (now.raw() > info.state_entry_time) info.time[info.state] += now.raw() - info.state_entry_time;
+    if (now.raw() > info.state_entry_time) { // else another CPU was quicker since `now`
+        info.time[info.state] += now.raw() - info.state_entry_time;
+        info.state_entry_time = now.raw();
+    }
     info.state = state;
-    info.state_entry_time = now.raw();
 }
 
 void publish_areas(Vcpu& vcpu) {

@@ -38,6 +38,16 @@ void guest::test_main() {
     check_equal("NMI", set(CERO_CALLBACKOP_register, CERO_CALLBACKTYPE_nmi, event), 0);
     check_equal("unregister NMI", set(CERO_CALLBACKOP_unregister, CERO_CALLBACKTYPE_nmi, 0), 0);
 
+    constexpr std::uint16_t of_32_bit_programs[] = {CERO_CALLBACKTYPE_sysenter,
+                                                    CERO_CALLBACKTYPE_syscall32};
+    for (const std::uint16_t type : of_32_bit_programs) {
+        check_equal("system call of 32-bit programs",
+                    set(CERO_CALLBACKOP_register, type, syscall, CERO_CALLBACKF_mask_events), 0);
+        check_equal("non-canonical", set(CERO_CALLBACKOP_register, type, noncanonical_address),
+                    -CERO_EINVAL);
+        check_equal("unregister it", set(CERO_CALLBACKOP_unregister, type, 0), -CERO_EINVAL);
+    }
+
     enable_events();
     const Trap trap = run_user([](Word) { user_syscall(7); }, 0);
     check_trap("system call", trap, syscall_entry);

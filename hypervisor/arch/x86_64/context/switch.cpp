@@ -14,8 +14,6 @@
 namespace cero::arch {
 namespace {
 
-constexpr std::uint16_t table_indicator = 4; ///< of a selector: LDT
-
 void save(ArchVcpu& vcpu) noexcept {
     const Selectors s = read_selectors();
     vcpu.ds = s.ds;
@@ -26,17 +24,6 @@ void save(ArchVcpu& vcpu) noexcept {
     vcpu.gs_base = read_msr(Msr::kernel_gs_base);
     fpu_save(vcpu);
     if (debug_is_active(vcpu)) debug_switch_off();
-}
-
-/// A selector that was valid may have become invalid meanwhile: false, and the register is null.
-bool load_selector(Vcpu& vcpu, std::uint64_t (*load)(std::uint16_t), std::uint16_t selector) noexcept {
-    if ((selector & table_indicator) != 0) {
-        const std::uint64_t offset = selector & ~7ull;
-        static_cast<void>(map_ldt_page(vcpu, area_page(this_area(), CERO_CPU_PAGE_LDT) + offset));
-    }
-    if (load(selector) == 0) return true;
-    static_cast<void>(load(0));
-    return false;
 }
 
 void load_segments(Vcpu& vcpu) noexcept {

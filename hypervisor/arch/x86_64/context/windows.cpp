@@ -78,6 +78,16 @@ bool map_ldt_page(Vcpu& vcpu, std::uint64_t address) noexcept {
     return true;
 }
 
+bool load_selector(Vcpu& vcpu, std::uint64_t (*load)(std::uint16_t), std::uint16_t selector) noexcept {
+    constexpr std::uint16_t in_ldt = 4;
+    const std::uint64_t offset = selector & ~7ull;
+    if ((selector & in_ldt) != 0)
+        static_cast<void>(map_ldt_page(vcpu, area_page(this_area(), CERO_CPU_PAGE_LDT) + offset));
+    if (load(selector) == 0) return true;
+    static_cast<void>(load(0));
+    return false;
+}
+
 void load_gdt(Vcpu& vcpu) noexcept {
     if (&vcpu == this_cpu().current) show_gdt(vcpu, true);
 }

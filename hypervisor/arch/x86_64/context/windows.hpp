@@ -17,4 +17,8 @@ void show_ldt(Vcpu& vcpu, bool flush) noexcept;
 /// there.
 [[nodiscard]] bool map_ldt_page(Vcpu& vcpu, std::uint64_t address) noexcept;
 
+/// Loads a data segment register; a page of the LDT that the selector needs is mapped first. False: the descriptor
+/// is not valid (any more), and the register is null.
+bool load_selector(Vcpu& vcpu, std::uint64_t (*load)(std::uint16_t), std::uint16_t selector) noexcept;
+
 } // namespace cero::arch

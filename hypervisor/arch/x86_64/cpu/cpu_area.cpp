@@ -12,7 +12,7 @@ extern "C" {
 extern const std::uint64_t exception_stubs[32];
 extern const std::uint64_t software_interrupt_stub;
 extern const char interrupt_stubs[];
-extern const char syscall_entry[], syscall32_entry[];
+extern const char syscall_entry[], syscall32_entry[], sysenter_entry[];
 struct PatchSite {
     std::int32_t offset;
     std::uint32_t kind; ///< 0 stac, 1 clac
@@ -144,10 +144,11 @@ void load_cpu_state(CpuArea& area) noexcept {
     write_msr(Msr::cstar, reinterpret_cast<std::uint64_t>(syscall32_entry));
     write_msr(Msr::sfmask, cleared);
     write_msr(Msr::efer, read_msr(Msr::efer) | 1); // SCE
-    write_msr(Msr::sysenter_cs, 0);                // SYSENTER: #GP
+    write_msr(Msr::sysenter_cs, CERO_SEL_HV_CS);
+    write_msr(Msr::sysenter_eip, reinterpret_cast<std::uint64_t>(sysenter_entry)); // which takes its stack itself
     write_msr(Msr::pat, pat_value);
 
-    write_cr0((read_cr0() | cr0::wp | cr0::mp | cr0::ne) & ~(cr0::ts | cr0::em | cr0::am));
+    write_cr0((read_cr0() | cr0::wp | cr0::mp | cr0::ne | cr0::am) & ~(cr0::ts | cr0::em));
     std::uint64_t bits = cr4::pae | cr4::pge | cr4::osfxsr | cr4::osxmmexcpt | cr4::de;
     bits |= features.xsave ? cr4::osxsave : 0;
     bits |= features.smep ? cr4::smep : 0;

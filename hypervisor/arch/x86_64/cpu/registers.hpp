@@ -12,6 +12,7 @@ enum class Msr : std::uint32_t {
     tsc_deadline = 0x6e0,
     pat = 0x277,
     sysenter_cs = 0x174,
+    sysenter_eip = 0x176,
     efer = 0xc0000080,
     star = 0xc0000081,
     lstar = 0xc0000082,

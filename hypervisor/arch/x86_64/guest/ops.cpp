@@ -6,6 +6,7 @@
 #include <arch/x86_64/context/debug.hpp>
 #include <arch/x86_64/context/fpu.hpp>
 #include <arch/x86_64/context/selectors.hpp>
+#include <arch/x86_64/context/windows.hpp>
 #include <arch/x86_64/cpu/registers.hpp>
 #include <core/domain/domain.hpp>
 #include <core/guest/guest_ptr.hpp>
@@ -24,7 +25,9 @@ Callback* callback_of(ArchVcpu& vcpu, std::uint16_t type) noexcept {
     case CERO_CALLBACKTYPE_failsafe: return &vcpu.failsafe;
     case CERO_CALLBACKTYPE_syscall: return &vcpu.syscall;
     case CERO_CALLBACKTYPE_nmi: return &vcpu.nmi;
-    default: return nullptr; // sysenter and syscall32 are not offered
+    case CERO_CALLBACKTYPE_sysenter: return &vcpu.sysenter;
+    case CERO_CALLBACKTYPE_syscall32: return &vcpu.syscall32;
+    default: return nullptr;
     }
 }
 
@@ -110,7 +113,7 @@ Status set_segment_base(Vcpu& current, std::uint64_t which, std::uint64_t base) 
     case CERO_SEGBASE_GS_USER_SEL: {
         const std::uint64_t kernel_base = read_msr(Msr::kernel_gs_base);
         const auto selector = static_cast<std::uint16_t>(base);
-        static_cast<void>(load_gs(selector > 3 ? selector | 3 : selector)); // bad: null
+        static_cast<void>(load_selector(current, load_gs, selector > 3 ? selector | 3 : selector)); // bad: null
         current.arch.gs_base_inactive = read_msr(Msr::kernel_gs_base);
         write_msr(Msr::kernel_gs_base, kernel_base);
         return {};
@@ -144,10 +147,9 @@ Status callback_op(Vcpu& current, std::uint64_t command, std::uint64_t argument)
     }
     if (command != CERO_CALLBACKOP_unregister) return Errno::nosys;
     const auto request = TRY(GuestPtr<cero_callback_unregister>{argument}.read());
-    if (request.type == CERO_CALLBACKTYPE_event || request.type == CERO_CALLBACKTYPE_failsafe) return Errno::inval;
-    Callback* callback = callback_of(current.arch, request.type);
-    if (callback == nullptr) return Errno::nosys;
-    *callback = {};
+    if (callback_of(current.arch, request.type) == nullptr) return Errno::nosys;
+    if (request.type != CERO_CALLBACKTYPE_nmi) return Errno::inval;
+    current.arch.nmi = {};
     return {};
 }
 

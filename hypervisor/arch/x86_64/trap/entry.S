@@ -324,12 +324,32 @@ interrupt_stubs:
         .set    vector, vector + 1
         .endr
 
-/* SYSCALL from compatibility mode: not offered; the guest sees #UD at the instruction. */
+/* The two system calls of 32-bit programs: SYSCALL from compatibility mode (AMD), and SYSENTER (Intel). */
         .globl  syscall32_entry
 syscall32_entry:
         SYSCALL_FRAME $CERO_SEL_RING3_CS32
         PUSH_PRESERVED
-        CALL_FOR_VCPU reject_system_call
+        CALL_FOR_VCPU deliver_system_call_32
+        jmp     exit_after_work
+
+/* SYSENTER keeps neither rip nor rsp: the user has left them where its kernel expects them. TF, NT, DF and AC are
+ * still the user's; single-stepped up to sysenter_ready, which debug_from_hypervisor() lets pass. */
+        .globl  sysenter_entry, sysenter_ready
+sysenter_entry:
+        swapgs
+        movq    %gs:PERCPU_REGS_END, %rsp
+        pushq   $CERO_SEL_RING3_SS
+        pushq   $0
+        pushfq
+        pushq   $2
+        popfq
+sysenter_ready:
+        pushq   $CERO_SEL_RING3_CS32
+        pushq   $0
+        pushq   $SYSCALL_MARK
+        PUSH_CLOBBERED
+        PUSH_PRESERVED
+        CALL_FOR_VCPU deliver_sysenter
         jmp     exit_after_work
 
 /* The main loop of a CPU: nothing survives on the stack, so it starts over from the top. */

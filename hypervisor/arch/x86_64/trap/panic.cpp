@@ -11,7 +11,7 @@
 #include <platform/log/log.hpp>
 
 extern "C" {
-extern const char image_text_start[], image_rodata_start[];
+extern const char image_text_start[], image_rodata_start[], sysenter_entry[], sysenter_ready[];
 /// Made by tools after the first link: count, then per function its offset in the image and the
 /// offset of its name; then the names. Empty (weak) in the first link.
 extern const std::uint32_t symbol_table[];
@@ -128,10 +128,13 @@ void fatal_trap(GuestRegs& regs) noexcept {
     panic_with_registers(regs, regs.entry_vector == 18 ? "machine check" : "double fault");
 }
 
-/// A guest's breakpoint hit by the hypervisor's own access to guest memory: not the guest's to see.
+/// A guest's breakpoint hit by the hypervisor's own access to guest memory: not the guest's to see. Or its single
+/// step over SYSENTER, which goes on until its flags are saved.
 void debug_from_hypervisor(GuestRegs& regs) noexcept {
     static_cast<void>(take_debug_status());
-    regs.rflags &= ~rflags::tf;
+    if (regs.rip - reinterpret_cast<std::uint64_t>(sysenter_entry) >=
+        static_cast<std::uint64_t>(sysenter_ready - sysenter_entry))
+        regs.rflags &= ~rflags::tf;
 }
 } // extern "C"
 

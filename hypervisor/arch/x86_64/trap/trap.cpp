@@ -42,6 +42,16 @@ void crash_in_iret(Vcpu& vcpu, const char* why) noexcept {
     vcpu.domain->crash("iret with the frame at %#lx: %s", vcpu.arch.regs.rsp, why);
 }
 
+/// A system call of guest user mode; without a callback the instruction is not known.
+void enter_system_call(Vcpu& vcpu, const Callback& callback) noexcept {
+    if (callback.address == 0) [[unlikely]] {
+        vcpu.arch.regs.rip -= 2;
+        return enter_handler(vcpu, v_ud, false, 0);
+    }
+    bounce(vcpu, callback.address, callback.mask_events);
+    vcpu.arch.regs.rflags &= ~rflags::df;
+}
+
 /// Takes a bit of exit_work, if it is set and its time has come.
 bool take_exit_work(ArchVcpu& vcpu, ExitWork work, bool now) noexcept {
     if ((vcpu.exit_work & work) == 0 || !now) return false;
@@ -179,18 +189,17 @@ void debug_from_guest(Vcpu& vcpu, const GuestRegs& frame) noexcept {
     enter_handler(vcpu, v_db, false, 0);
 }
 
-void reject_system_call(Vcpu& vcpu) noexcept {
-    vcpu.arch.regs.rip -= 2;
-    enter_handler(vcpu, v_ud, false, 0);
+/// SYSCALL in user mode: rcx and r11 of the frame are the user's rip and rflags [D.4].
+void deliver_system_call(Vcpu& vcpu) noexcept { enter_system_call(vcpu, vcpu.arch.syscall); }
+void deliver_system_call_32(Vcpu& vcpu) noexcept {
+    enter_system_call(vcpu, vcpu.arch.user_mode ? vcpu.arch.syscall32 : Callback{});
 }
 
-/// SYSCALL in user mode: rcx and r11 of the frame are the user's rip and rflags [D.4].
-void deliver_system_call(Vcpu& vcpu) noexcept {
-    ArchVcpu& arch = vcpu.arch;
-    if (arch.syscall.address == 0) [[unlikely]]
-        return reject_system_call(vcpu);
-    bounce(vcpu, arch.syscall.address, arch.syscall.mask_events);
-    arch.regs.rflags &= ~rflags::df;
+/// Where it was executed the CPU does not tell: without a callback it is #GP at address 0.
+void deliver_sysenter(Vcpu& vcpu) noexcept {
+    vcpu.arch.regs.rflags |= rflags::interrupt;
+    if (!vcpu.arch.user_mode || vcpu.arch.sysenter.address == 0) return enter_handler(vcpu, v_gp, true, 0);
+    enter_system_call(vcpu, vcpu.arch.sysenter);
 }
 
 /// Hypercall iret [D.6]. The frame is loaded word by word into where it belongs: each is read once.
@@ -229,6 +238,8 @@ void return_from_trap(Vcpu& vcpu) noexcept {
 
 /// IRETQ refused what the guest asked for: failsafe callback, or #GP without one [D.4, D.6].
 void deliver_iret_fault(Vcpu& vcpu) noexcept {
+    // A code or stack segment of the LDT, whose page is mapped on demand: once more.
+    if (vcpu.arch.regs.entry_vector == v_pf && in_ldt_window(read_cr2()) && map_ldt_page(vcpu, read_cr2())) return;
     if (vcpu.arch.failsafe.address != 0) return bounce_failsafe(vcpu);
     // The refused context is not one to return to: it is described from kernel mode, with flat
     // selectors.
