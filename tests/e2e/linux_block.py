@@ -172,8 +172,11 @@ def body():
         with rig.guest("debian"):
             problems = rig.run("dmesg | grep -iE 'BUG:|WARNING:|Oops|blkfront.*(bad|error|disabled for use)' || true")
             check(problems.strip() == "", "its kernel complains")
-        rig.dom0("cero destroy debian")
+            rig.run("for i in 0 1 2 3; do dd if=/dev/zero of=/dev/xvda bs=64k seek=$((i * 1000)) oflag=direct 2>/dev/null & done; "
+                    "sleep 1")
+        rig.dom0("cero destroy debian")  # in the middle of writing
         rig.dom0("cero check")
+        check("/dev/vdc" not in rig.dom0("cero block-list"), "its disk is still in use")
         rig.power_off()
 
 
