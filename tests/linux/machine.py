@@ -3,7 +3,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -60,7 +59,8 @@ class LinuxMachine:
             make_linux_disk(disks[-1])
         self.rig.machine.disks += [Disk(path) for path in disks]
         self.attached = False     # is the console the guest's?
-        self.guest_seen = 0       # how much of the guest's log was looked at
+        self.seen = set()         # complaints that were told
+        self.settings = ()        # of the running guest
 
     def _program_disk(self):
         tree = self.rig.scratch / "programs"
@@ -109,6 +109,7 @@ class LinuxMachine:
 
     def start(self, *settings):
         """Creates the guest and logs in."""
+        self.settings = settings
         self.create(*settings)
         self.wait_login()
 
@@ -116,10 +117,10 @@ class LinuxMachine:
         log = f"/var/log/cero/console/{name}.log"
         self.detach()
         deadline = time.monotonic() + limit * SLOW
-        while "1" not in self.rig.dom0(f"grep -ac 'login: *$' {log}; true").split():
+        while "yes" not in self.rig.dom0(f"grep -aq 'debian login: ' {log} && echo yes; true").split():
             check(name in self.rig.names(), f"{name} ended before its login prompt came")
             if time.monotonic() > deadline:
-                print(self.rig.dom0(f"tail -n 40 {log}; cero vcpu-list {name}"))
+                self.rig.dom0(f"tail -n 40 {log}; cero vcpu-list {name}")
                 raise Timeout(f"no login prompt of {name} within {limit * SLOW:.0f} s")
             time.sleep(3)
 
@@ -220,16 +221,12 @@ class LinuxMachine:
     # Logs
 
     def complaints(self, allowed=()):
-        """Lines in the guest's kernel log since the last call, and in Cero's, that tell of trouble."""
-        text = self.run("dmesg -l emerg,alert,crit,err,warn; dmesg | grep -aE 'BUG|WARNING|stall' ; true", 60)
-        lines = text.splitlines()[self.guest_seen:] if self.guest_seen <= len(text.splitlines()) else text.splitlines()
-        self.guest_seen = len(text.splitlines())
-        bad = [line for line in lines if COMPLAINTS.search(line)]
+        """Lines in the guest's kernel log, new since the last call, and in Cero's, that tell of trouble."""
+        lines = self.run("dmesg", 60).splitlines()
+        bad = [line for line in lines if COMPLAINTS.search(line) and line not in self.seen]
+        self.seen.update(bad)
         bad += [line for line in self.dom0("cero dmesg -c", 60).splitlines() if CERO_COMPLAINTS.search(line)]
-        return [line for line in dict.fromkeys(bad) if not any(re.search(word, line) for word in allowed)]
-
-    def scratch_space(self):
-        return shutil.disk_usage(self.rig.scratch).free
+        return [line for line in bad if not any(re.search(word, line) for word in allowed)]
 
 
 def run_fsck(image):

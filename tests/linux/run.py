@@ -30,7 +30,7 @@ DESCRIPTION = """\
 Boots Debian 12 (tools/debian-image) as a guest and runs the stages: one file each in tests/linux/stages, a module
 with TITLE, ORDER and run(linux, short), which returns what it measured or saw in one line, or raises. Optional:
 VCPUS = (4,) where a stage asks for certain numbers, CPUS = 2 of the machine, SECOND = True for a second Debian
-disk, ALLOWED = (regular expressions of log lines that it provokes), SELF = True when it creates and ends the
+disk, SETTINGS = ("memory=1024",) for its guest, ALLOWED = (regular expressions of log lines that it provokes), SELF = True when it creates and ends the
 guest itself. Every stage fails when the guest's or Cero's log complains. Logs: build/linux-logs. The exit
 status is 0 when every stage passed."""
 
@@ -104,11 +104,11 @@ class Runner:
         try:
             with redirect_stdout(log):
                 linux = self.machine_for(stage, vcpus)
-                own = getattr(stage, "SELF", False)
-                if own:
+                settings = tuple(getattr(stage, "SETTINGS", ()))
+                if getattr(stage, "SELF", False) or linux.settings != settings:
                     linux.destroy()
-                elif not linux.is_running():
-                    linux.start()
+                if not getattr(stage, "SELF", False) and not linux.is_running():
+                    linux.start(*settings)
                 words = stage.run(linux, self.options.short)
                 if linux.is_running():
                     bad = linux.complaints(getattr(stage, "ALLOWED", ()))
