@@ -181,6 +181,23 @@ bool locate_checksum(PacketBuffer& packet) noexcept {
     return true;
 }
 
+std::uint32_t flow_hash(const PacketBuffer& packet) noexcept {
+    Headers headers;
+    // A fragment does not parse, so all of a datagram's go by its addresses alone: in order.
+    if (!parse(packet, headers))
+        return 0;
+    const std::uint8_t* address = headers.bytes + headers.network + (headers.ipv6 ? 8 : 12);
+    const std::size_t addresses = headers.ipv6 ? 32 : 8;
+    std::uint32_t hash = headers.protocol;
+    for (std::size_t i = 0; i < addresses; i += 4)
+        hash = (hash ^ load32(address + i)) * 0x9e3779b1u;
+    if (headers.protocol == protocol_tcp || headers.protocol == protocol_udp)
+        hash = (hash ^ load32(headers.bytes + headers.transport)) * 0x9e3779b1u;
+    // Bring what the multiplications moved upwards down to the bits that choose.
+    hash = (hash ^ hash >> 15) * 0x85ebca6bu;
+    return hash ^ hash >> 16;
+}
+
 bool complete_checksum(PacketBuffer& packet) noexcept {
     if (packet.checksum != Checksum::partial)
         return true;

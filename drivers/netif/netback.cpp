@@ -36,10 +36,11 @@ public:
         if (vif_ == nullptr)
             return Errno::nomem;
         vif_->name_after(other_id(), id());
-        for (const char* feature : {"feature-rx-copy", "feature-sg", "feature-gso-tcpv4",
-                                    "feature-gso-tcpv6", "feature-ipv6-csum-offload",
-                                    "feature-split-event-channels", "multi-queue-max-queues"})
+        for (const char* feature :
+             {"feature-rx-copy", "feature-sg", "feature-gso-tcpv4", "feature-gso-tcpv6",
+              "feature-ipv6-csum-offload", "feature-split-event-channels"})
             TRY(write_own(feature, 1));
+        TRY(write_own("multi-queue-max-queues", Vif::max_queues));
         TRY(xenbus::write(own_key("hotplug-status"), "connected"));
         return set_state(State::init_wait);
     }
@@ -48,30 +49,37 @@ private:
     Status connect() override {
         if (other_number("request-rx-copy", 0) == 0)
             return Errno::opnotsupp;
-        const auto tx_ref =
-            static_cast<kernel::grant::Ref>(TRY(xenbus::read_number(other_key("tx-ring-ref"))));
-        const auto rx_ref =
-            static_cast<kernel::grant::Ref>(TRY(xenbus::read_number(other_key("rx-ring-ref"))));
-        auto shared = xenbus::read_number(other_key("event-channel"));
-        kernel::event::Port tx_port = 0;
-        kernel::event::Port rx_port = 0;
-        if (shared) {
-            tx_port = static_cast<kernel::event::Port>(*shared);
-        } else {
-            tx_port = static_cast<kernel::event::Port>(
-                TRY(xenbus::read_number(other_key("event-channel-tx"))));
-            rx_port = static_cast<kernel::event::Port>(
-                TRY(xenbus::read_number(other_key("event-channel-rx"))));
-        }
+        const std::uint64_t count = other_number("multi-queue-num-queues", 1);
+        if (count == 0 || count > Vif::max_queues)
+            return Errno::inval;
+        QueueOffer offers[Vif::max_queues]{};
+        for (unsigned i = 0; i < count; ++i)
+            TRY(read_queue(offers[i], count == 1 ? xenbus::NodePath{"%s", other()}
+                                                 : xenbus::NodePath{"%s/queue-%u", other(), i}));
         NetFeatures takes;
         takes.scatter_gather = other_number("feature-sg", 0) != 0;
         takes.tx_checksum = other_number("feature-no-csum-offload", 0) == 0;
         takes.tso4 = takes.scatter_gather && other_number("feature-gso-tcpv4", 0) != 0;
         takes.tso6 = takes.scatter_gather && other_number("feature-gso-tcpv6", 0) != 0;
-        TRY(vif_->connect(tx_ref, rx_ref, tx_port, rx_port, takes));
+        TRY(vif_->connect(offers, static_cast<unsigned>(count), takes));
         TRY(bridge_->connect(port_, *vif_, PortKind::guest));
         TRY(set_state(State::connected));
         vif_->kick();
+        return {};
+    }
+    /// The keys of one queue: in the front end's directory, or in one per queue.
+    static Status read_queue(QueueOffer& offer, const xenbus::NodePath& directory) {
+        const auto number = [&](const char* key) {
+            return xenbus::read_number(xenbus::NodePath{"%s/%s", directory.c_str(), key});
+        };
+        offer.tx_ref = static_cast<kernel::grant::Ref>(TRY(number("tx-ring-ref")));
+        offer.rx_ref = static_cast<kernel::grant::Ref>(TRY(number("rx-ring-ref")));
+        if (auto shared = number("event-channel"); shared) {
+            offer.tx_port = static_cast<kernel::event::Port>(*shared);
+            return {};
+        }
+        offer.tx_port = static_cast<kernel::event::Port>(TRY(number("event-channel-tx")));
+        offer.rx_port = static_cast<kernel::event::Port>(TRY(number("event-channel-rx")));
         return {};
     }
     void disconnect() override {

@@ -49,7 +49,7 @@ PacketSlots::State PacketSlots::add_extra(const cero_netif_tx_entry& entry) noex
         else
             bad_ = true;
         gso_size_ = extra.u.gso.size;
-        bad_ |= gso_size_ == 0;
+        bad_ |= gso_size_ == 0 || size_ / gso_size_ > max_segments;
     }
     expect_extra_ = (extra.flags & CERO_NETIF_EXTRA_FLAG_MORE) != 0;
     return expect_extra_ || more_data_ ? State::more : finish();

@@ -13,6 +13,8 @@ namespace drivers::netif {
 inline constexpr unsigned max_slots = CERO_NETIF_NR_SLOTS_MIN;
 inline constexpr unsigned fatal_slots = 32;
 inline constexpr unsigned max_extras = 4;
+/// Each may have to become a packet of its own here, a page large.
+inline constexpr unsigned max_segments = 256;
 
 class PacketSlots {
 public:

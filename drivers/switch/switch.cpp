@@ -192,7 +192,12 @@ void Switch::send_to(SwitchPort& to, PacketBuffer& packet) noexcept {
         to.touched_ = true;
         touched_[touched_count_++] = &to;
     }
-    adapt_packet(packet, to.device_->features(), to.outgoing_);
+    const NetFeatures& features = to.device_->features();
+    const bool is_cut =
+        (packet.gso == Gso::tcp4 && !features.tso4) || (packet.gso == Gso::tcp6 && !features.tso6);
+    adapt_packet(packet, features, to.outgoing_);
+    if (is_cut)
+        to.device_->transmit(to.outgoing_); // a batch of these would be many megabytes
 }
 
 void Switch::flood(const SwitchPort& from, PacketBuffer& packet) noexcept {

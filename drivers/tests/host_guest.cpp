@@ -82,16 +82,25 @@ void HostGuest::unmap(kernel::grant::UnmapRequest& request) {
     request.status = 0;
 }
 
+std::byte* HostGuest::copy_side(const kernel::grant::CopySide& side, bool is_written) const {
+    if (!side.is_ref)
+        return reinterpret_cast<std::byte*>(side.frame.raw() * page_size) + side.offset;
+    if (side.domain != id || side.ref >= grants_.size() || !grants_[side.ref].is_given ||
+        (is_written && !grants_[side.ref].is_writable))
+        return nullptr;
+    return frame(grants_[side.ref].frame) + side.offset;
+}
+
 void HostGuest::copy(kernel::grant::CopyRequest& request) {
     request.status = -1;
-    if (!request.source.is_ref || request.source.domain != id ||
-        request.source.ref >= grants_.size() || !grants_[request.source.ref].is_given || fails())
+    EXPECT_NE(request.source.is_ref, request.target.is_ref) << "one side is the guest";
+    const std::byte* const from = copy_side(request.source, false);
+    std::byte* const to = copy_side(request.target, true);
+    if (from == nullptr || to == nullptr || fails())
         return;
     ASSERT_LE(request.source.offset + request.length, page_size);
     ASSERT_LE(request.target.offset + request.length, page_size);
-    auto* const to = reinterpret_cast<std::byte*>(request.target.frame.raw() * page_size);
-    std::memcpy(to + request.target.offset,
-                frame(grants_[request.source.ref].frame) + request.source.offset, request.length);
+    std::memcpy(to, from, request.length);
     request.status = 0;
 }
 

@@ -67,6 +67,9 @@ private:
         kernel::event::Handler handler;
         void* context;
     };
+    /// Where a side's bytes are; null: not granted so.
+    [[nodiscard]] std::byte* copy_side(const kernel::grant::CopySide& side, bool is_written) const;
+
     int file_;
     unsigned frames_;
     std::byte* memory_;

@@ -133,6 +133,8 @@ bool complete_checksum(PacketBuffer& packet) noexcept;
 /// Derives checksum_start/offset of a frame that says "partial" without saying where (netif).
 /// False: malformed.
 bool locate_checksum(PacketBuffer& packet) noexcept;
+/// Equal for all packets of one TCP or UDP flow, and for all other packets between two addresses.
+[[nodiscard]] std::uint32_t flow_hash(const PacketBuffer& packet) noexcept;
 
 struct NetStatistics {
     std::uint64_t rx_packets{}, rx_bytes{}, rx_dropped{};
