@@ -200,7 +200,8 @@ bool FrontDisk::prepare_list(Slot& slot) noexcept {
     auto* page = static_cast<cero_blkif_segment*>(kernel::alloc_zeroed_page());
     if (page == nullptr)
         return false;
-    auto ref = kernel::grant::offer(backend_, kernel::virt_to_mfn(page), true);
+    // With persistent grants the backend maps every page writable, this one too.
+    auto ref = kernel::grant::offer(backend_, kernel::virt_to_mfn(page), !features_.persistent);
     if (!ref) {
         kernel::free_pages(page, 0);
         return false;

@@ -238,14 +238,15 @@ private:
         auto* pages = static_cast<char*>(alloc_buffer(order));
         if (pages == nullptr)
             return Errno::nomem;
-        const std::size_t before = buffer.done();
+        const std::uint64_t start =
+            offset; // not the buffer: it is empty before the disk has failed
         Errno error = Errno::ok;
         while (buffer.remaining() != 0 && error == Errno::ok)
             error = direct_part(inode, buffer, offset, op, pages, page_size << order);
         free_pages(pages, order);
-        if (error != Errno::ok && buffer.done() == before)
+        if (error != Errno::ok && offset == start)
             return error;
-        return buffer.done() - before;
+        return static_cast<std::size_t>(offset - start);
     }
     static Errno direct_part(DiskInode& inode, IoBuffer& buffer, std::uint64_t& offset, BlockOp op,
                              char* pages, std::size_t room) noexcept {

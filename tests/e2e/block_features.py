@@ -2,6 +2,7 @@
 """Our own front end with a backend that offers everything, persistent grants too, or as little as an old one."""
 # limit: 400
 
+from _disks import BAD_SECTOR, Failing, sparse
 from _machine import Rig, check, main
 
 CONFIG = "$(ls /etc/cero/*/demo1.cfg /etc/cero/demo1.cfg 2>/dev/null | head -n 1)"
@@ -12,7 +13,7 @@ MODERN = ("feature-flush-cache", "feature-max-indirect-segments", "max-ring-page
 
 def start(rig, disk, removed=()):
     """Creates demo1; without the given keys in its disk's backend directory. Returns (front, back) directories."""
-    rig.dom0(f"cero create -p {CONFIG} 'disk=[\"{disk}\"]'", 90)
+    rig.dom0(f"cero create -p {CONFIG} 'disk=[\"{disk}\",\"phy:/dev/vdb,xvdb,w\"]'", 90)
     domain = rig.dom0("cero list demo1 | tail -n 1").split()[1]
     back = f"/local/domain/0/backend/vbd/{domain}/51712"
     for key in removed:
@@ -30,12 +31,28 @@ def use(rig, name):
         return rig.run("dmesg | grep xvda")
 
 
+def check_errors(rig):
+    """What the disk cannot do is told to the program, past the cache and through it."""
+    bad = BAD_SECTOR // 8
+    with rig.guest("demo1", 120):
+        for good in (bad - 8, bad + 8):
+            rig.run(f"dd if=/dev/zero of=/dev/xvdb bs=4k seek={good} count=1 conv=notrunc oflag=direct")
+            rig.run(f"dd if=/dev/xvdb of=/dev/null bs=4k skip={good} count=1 iflag=direct")
+        rig.run(f"dd if=/dev/xvdb of=/dev/null bs=4k skip={bad} count=1 iflag=direct", status=1)
+        rig.run(f"dd if=/dev/zero of=/dev/xvdb bs=4k seek={bad} count=1 conv=notrunc oflag=direct", status=1)
+        rig.run(f"dd if=/dev/zero of=/dev/xvdb bs=64k seek={bad // 16} count=1 conv=notrunc oflag=direct", status=1)
+        rig.run(f"dd if=/dev/zero of=/dev/xvdb bs=4k seek={bad} count=1 conv=notrunc,fsync", status=1)
+
+
 def body():
-    with Rig(network=False) as rig:
+    rig = Rig(network=False)
+    rig.machine.disks.append(Failing(sparse(rig.scratch / "failing.img", 64)))
+    with rig:
         rig.wait_for("demo1", lambda: "demo1" in rig.names(), 60)
         rig.dom0("cero destroy demo1; cero destroy demo2")
 
         front, _ = start(rig, "phy:/dev/vda1,xvda,w")
+        check_errors(rig)
         check("persistent" not in use(rig, "usual"), "persistent grants although nobody asked for them")
         check(rig.dom0(f"cero store read {front}/ring-page-order").strip() == "1", "not two pages of ring")
         rig.dom0("cero destroy demo1")

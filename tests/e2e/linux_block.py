@@ -2,9 +2,9 @@
 """Debian's blkfront on our block back end: rings, queues, data, discard, barriers of the file system, errors, hot plug."""
 # limit: 400
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from _disks import BAD_SECTOR, MIB, Discarding, Failing, sparse
 from _linux import make_guest_disk
 from _machine import Rig, check, main
 from qemu import Disk
@@ -39,33 +39,6 @@ memory = 256
 vcpus = 4
 disk = [ "phy:/dev/vdc,xvda,w", "phy:/dev/vdd,xvdb,r" ]
 """
-MIB = 1 << 20
-BAD_SECTOR = 40960  # 20 MiB
-
-
-@dataclass
-class Discarding(Disk):
-    """What the guest discards is a hole in the file."""
-
-    def drive(self, index):
-        return super().drive(index) + ",discard=unmap"
-
-
-@dataclass
-class Failing(Disk):
-    """Reads of BAD_SECTOR fail, as with a worn-out disk."""
-
-    def drive(self, index):
-        return (f"driver=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename={self.path},"
-                f"file.inject-error.0.event=read_aio,file.inject-error.0.sector={BAD_SECTOR},file.inject-error.0.errno=5,"
-                f"if=none,id=disk{index}")
-
-
-def sparse(path, mebibytes):
-    with open(path, "wb") as file:
-        file.truncate(mebibytes * MIB)
-    return path
-
 
 def add_disks(rig):
     """vdb: the guest's files; vdc: 5 GiB that discard; vdd: 16 MiB of a pattern; vde: fails; vdf: blocks of 4 KiB."""
