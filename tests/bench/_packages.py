@@ -154,8 +154,8 @@ def make_xen_dom0_ramdisk(tree, files, output):
     output.write_bytes(archive.to_bytes())
 
 
-def make_cero_dom0_ramdisk(image, files, output):
-    """Our dom0's ramdisk without the demo guests, and with `files`."""
+def change_ramdisk(image, files, output, without="/"):
+    """A ramdisk of ours without the files below `without`, and with `files`."""
     archive = Archive()
     data, at = image.read_bytes(), 0
     while True:
@@ -164,9 +164,14 @@ def make_cero_dom0_ramdisk(image, files, output):
         body = (at + 110 + field[11] + 3) & ~3
         if name == "TRAILER!!!":
             break
-        if not name.startswith("etc/cero/auto/"):
+        if not name.startswith(without):
             archive.entries[name] = (field[1], data[body:body + field[6]], (field[9], field[10]))
         at = (body + field[6] + 3) & ~3
     for path, (content, mode) in files.items():
         archive.add(path, 0o100000 | mode, content)
     output.write_bytes(archive.to_bytes())
+
+
+def make_cero_dom0_ramdisk(image, files, output):
+    """Our dom0's ramdisk without the demo guests, and with `files`."""
+    change_ramdisk(image, files, output, "etc/cero/auto/")

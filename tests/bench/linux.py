@@ -16,14 +16,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import _packages as packages  # noqa: E402  (also makes tools/lib importable)
+from _operations import LOADER, qemu_line  # noqa: E402
 from build import compile_all  # noqa: E402
 from paths import BUILD, HYPERVISOR, INITRAMFS, KERNEL, ROOT  # noqa: E402
 from progress import Failure  # noqa: E402
-from qemu import CPU_MODEL  # noqa: E402
 
 HERE = Path(__file__).resolve().parent / "linux"
 PROGRAM = BUILD / "tests" / "bench" / "linux" / "linux-bench"
-LOADER = BUILD / "tests" / "bench" / "loader" / "loader"
 HEADING = "## Debian's Linux as a guest"
 PLACES = ("bare", "xen", "cero", "xen first", "cero first")
 INSIDE = "cpu+ram+loop"  # rows that need no other domain
@@ -54,14 +53,6 @@ ROWS = [
     ("`create` until it returns", None, "create_returns"),
     ("`create` to the guest's init", None, "create_to_init"),
 ]
-
-
-def qemu_line(counted):
-    """Both ways of running differ in nothing but how time passes."""
-    time = (["-accel", "tcg", "-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm"] if counted
-            else ["-accel", "tcg"])
-    return ["qemu-system-x86_64", "-machine", "pc", "-cpu", CPU_MODEL, *time, "-seed", "1", "-smp", "1", "-m", "1024M",
-            "-nodefaults", "-vga", "none", "-display", "none", "-no-reboot", "-serial", "stdio"]
 
 
 class Bench:
@@ -169,7 +160,20 @@ def ratio_table(figures):
     return lines
 
 
-def section(counted, by_clock):
+KINDS = (("hypercalls", "hypercalls"), ("returns", "returns to a guest"), ("cr3", "CR3 loads"), ("invlpg", "`invlpg`"), ("wrmsr", "`wrmsr`"))
+
+
+def kinds_table(xen, cero):
+    lines = ["| operation | " + " | ".join(f"{words}: Xen | Cero" for _, words in KINDS) + " |",
+             "|---|" + "---:|---:|" * len(KINDS)]
+    for words, _, row in ROWS:
+        if row in xen and row in cero:
+            pairs = (f"{xen[row][kind]:,.1f} | {cero[row][kind]:,.1f}" for kind, _ in KINDS)
+            lines.append(f"| {words} | {' | '.join(pairs)} |")
+    return lines
+
+
+def section(counted, by_clock, xen_kinds, cero_kinds):
     versions = f"linux-image {packages.version_of(packages.image_package())}, Xen {packages.version_of('xen-utils-4.17')}"
     return "\n".join([
         HEADING, "",
@@ -183,7 +187,10 @@ def section(counted, by_clock):
         *counted_table(counted), "",
         "The same in plain TCG, by the host's clock, all in one run: only the ratios mean something, and a CR3 load costs TCG far more than",
         "it costs a CPU.", "",
-        *ratio_table(by_clock), ""])
+        *ratio_table(by_clock), "",
+        "What hardware finds dearer than an instruction, per operation of the last batch, hypervisor and all domains together, counted by a",
+        "QEMU plugin (`tests/bench/hotspots.py`, which also tells by symbol where a row's instructions go).", "",
+        *kinds_table(xen_kinds, cero_kinds), ""])
 
 
 def replace_section(path, text):
@@ -201,7 +208,9 @@ def measure_all(limit):
         bench = Bench(scratch, limit)
         counted = {place: bench.run(place, True) for place in PLACES}
         by_clock = {place: bench.run(place, False) for place in PLACES}
-    return section(counted, by_clock)
+        import hotspots  # which needs this module itself
+        rows = [row for _, _, row in ROWS if f"{row} calls" in counted["xen"]]
+        return section(counted, by_clock, hotspots.kinds(bench, "xen", rows), hotspots.kinds(bench, "cero", rows))
 
 
 def main():

@@ -8,7 +8,7 @@
 
 namespace bench {
 
-inline unsigned ticks_called; ///< by it tests/bench/profile.py finds a row's window
+inline unsigned ticks_called; ///< by it tests/bench/hotspots.py finds a row's window
 
 inline std::uint64_t ticks() {
     std::uint32_t low, high;

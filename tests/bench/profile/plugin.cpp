@@ -26,6 +26,7 @@ const void* qemu_plugin_insn_data(const qemu_plugin_insn*);
 std::size_t qemu_plugin_insn_size(const qemu_plugin_insn*);
 std::uint64_t qemu_plugin_insn_vaddr(const qemu_plugin_insn*);
 void qemu_plugin_register_vcpu_insn_exec_inline(qemu_plugin_insn*, int, void*, std::uint64_t);
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, void*), void*);
 void qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_insn*, void (*)(unsigned, void*), int,
                                             void*);
 
@@ -50,6 +51,9 @@ std::vector<Window> windows;
 std::size_t current;
 std::uint64_t calls;
 std::string out;
+std::unordered_map<std::uint64_t, bool> marks;
+std::FILE* mark_file;
+std::uint64_t executed;
 
 /// Kinds that are counted apart; system calls and returns are told by their address later.
 const char* kind_of(const std::uint8_t* code, std::size_t size) {
@@ -85,8 +89,12 @@ void dump() {
     std::fclose(file);
 }
 
-void ticked(unsigned, void*) {
+/// `where` is an address, or one of the program's marks.
+void ticked(unsigned, void* where) {
     ++calls;
+    if (mark_file != nullptr)
+        std::fprintf(mark_file, "%" PRIx64 " %" PRIu64 "\n", reinterpret_cast<std::uint64_t>(where),
+                     executed);
     if (current == windows.size())
         return;
     if (calls == windows[current].to) {
@@ -103,6 +111,11 @@ void restarted(unsigned, void*) {
     calls = 1;
 }
 
+void finished(qemu_plugin_id_t, void*) {
+    if (mark_file != nullptr)
+        std::fclose(mark_file);
+}
+
 void translated(qemu_plugin_id_t, qemu_plugin_tb* block) {
     for (std::size_t n = 0; n < qemu_plugin_tb_n_insns(block); ++n) {
         qemu_plugin_insn* const instruction = qemu_plugin_tb_get_insn(block, n);
@@ -115,12 +128,21 @@ void translated(qemu_plugin_id_t, qemu_plugin_tb* block) {
             counter = new Counter{};
         counter->kind = kind_of(code, size);
         qemu_plugin_register_vcpu_insn_exec_inline(instruction, 0, &counter->runs, 1);
+        if (mark_file != nullptr)
+            qemu_plugin_register_vcpu_insn_exec_inline(instruction, 0, &executed, 1);
+        if (marks.contains(address))
+            qemu_plugin_register_vcpu_insn_exec_cb(instruction, ticked, 0,
+                                                   reinterpret_cast<void*>(address));
         // The mark in the program's ticks(). (Its rdtsc would not do: QEMU starts it twice when its
         // instruction budget ends there.)
-        if (size == 7 && std::memcmp(code, "\x0F\x1F\x80\x34\x12\xCE\x00", 7) == 0)
-            qemu_plugin_register_vcpu_insn_exec_cb(instruction, ticked, 0, nullptr);
-        if (size == 7 && std::memcmp(code, "\x0F\x1F\x80\x35\x12\xCE\x00", 7) == 0)
+        if (size != 7 || std::memcmp(code, "\x0F\x1F\x80", 3) != 0 ||
+            std::memcmp(code + 4, "\x12\xCE\x00", 3) != 0)
+            continue;
+        if (code[3] == 0x35)
             qemu_plugin_register_vcpu_insn_exec_cb(instruction, restarted, 0, nullptr);
+        else
+            qemu_plugin_register_vcpu_insn_exec_cb(
+                instruction, ticked, 0, reinterpret_cast<void*>(std::uintptr_t{code[3]}));
     }
 }
 
@@ -132,13 +154,18 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t*, int count, char
         if (Window window{}; std::sscanf(option.c_str(), "window=%" SCNu64 "-%" SCNu64,
                                          &window.from, &window.to) == 2)
             windows.push_back(window);
+        if (option.starts_with("mark="))
+            marks[std::strtoull(option.c_str() + 5, nullptr, 16)] = true;
         if (option.starts_with("out="))
             out = option.substr(4);
     }
-    if (out.empty() || windows.empty()) {
-        std::fprintf(stderr, "profile: window=N-M,out=FILE are wanted\n");
+    if (out.empty() || (windows.empty() && marks.empty())) {
+        std::fprintf(stderr, "profile: window=N-M or mark=ADDRESS, and out=FILE, are wanted\n");
         return 1;
     }
+    if (!marks.empty() && (mark_file = std::fopen((out + "marks").c_str(), "w")) == nullptr)
+        return 1;
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+    qemu_plugin_register_atexit_cb(id, finished, nullptr);
     return 0;
 }

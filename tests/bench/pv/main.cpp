@@ -18,6 +18,7 @@ void bench_user_faults(Word count);
 void bench_kernel_fault();
 void bench_iret();
 void rt_syscall_callback();
+void rt_secondary_start();
 extern const Word rt_trap_stubs[32];
 }
 
@@ -278,7 +279,60 @@ void grants() {
     check_equal("copies worked", copy.status, 0);
 }
 
+// A second vCPU on the same CPU: each sends the other an event and polls for its own.
+Page second_stack;
+std::uint32_t pong_ports[2]; ///< by the vCPU that waits for it
+
+void wait_and_clear(std::uint32_t port) {
+    while (!port_pending(port)) {
+        cero_sched_poll argument{address(&port), 1, 0, 0};
+        sched_op(CERO_SCHEDOP_poll, &argument);
+    }
+    __atomic_and_fetch(&shared_info->evtchn_pending[port / 64], ~(1ul << port % 64),
+                       __ATOMIC_SEQ_CST);
+}
+
+void send_to(unsigned vcpu) {
+    cero_evtchn_send send{pong_ports[vcpu]};
+    event_channel_op(CERO_EVTCHNOP_send, &send);
+}
+
+/// One round trip is two switches, two events, two polls.
+void vcpu_switches() {
+    for (std::uint32_t vcpu = 0; vcpu < 2; ++vcpu) {
+        cero_evtchn_bind_ipi bind{vcpu, 0};
+        if (event_channel_op(CERO_EVTCHNOP_bind_ipi, &bind) != 0) {
+            print("no second vCPU");
+            return;
+        }
+        pong_ports[vcpu] = bind.port;
+    }
+    static cero_vcpu_guest_context context;
+    context.flags = CERO_VGCF_in_kernel;
+    context.user_regs.rip = reinterpret_cast<Word>(rt_secondary_start);
+    context.user_regs.cs = CERO_FLAT_RING3_CS64;
+    context.user_regs.ss = CERO_FLAT_RING3_SS;
+    context.user_regs.rflags = 0x200;
+    context.user_regs.rsp = address(&second_stack + 1);
+    context.kernel_ss = CERO_FLAT_RING3_SS;
+    context.kernel_sp = context.user_regs.rsp;
+    context.ctrlreg[3] = mfn_of(entry_of(0, 4)) << 12;
+    check_equal("second vCPU", vcpu_op(CERO_VCPUOP_initialise, 1, &context), 0);
+    check_equal("second vCPU up", vcpu_op(CERO_VCPUOP_up, 1), 0);
+    bench("vcpu_round_trip", 50, [](unsigned) {
+        send_to(1);
+        wait_and_clear(pong_ports[0]);
+    });
+}
+
 } // namespace
+
+void guest::secondary_main() {
+    for (;;) {
+        wait_and_clear(pong_ports[1]);
+        send_to(0);
+    }
+}
 
 void guest::test_main() {
     disable_events();
@@ -289,6 +343,7 @@ void guest::test_main() {
     exceptions();
     emulated_instructions();
     grants();
+    vcpu_switches();
     for (unsigned i = 0; i < result_count; ++i)
         print("bench %s %lu", results[i].name, results[i].ticks);
 }
