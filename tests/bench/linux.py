@@ -190,7 +190,7 @@ def section(counted, by_clock, xen_kinds, cero_kinds):
         *ratio_table(by_clock), "",
         "What hardware finds dearer than an instruction, per operation of the last batch, hypervisor and all domains together, counted by a",
         "QEMU plugin (`tests/bench/hotspots.py`, which also tells by symbol where a row's instructions go).", "",
-        *kinds_table(xen_kinds, cero_kinds), ""])
+        *kinds_table(xen_kinds, cero_kinds), "", (HERE / "reasons.md").read_text()])
 
 
 def replace_section(path, text):
