@@ -6,25 +6,25 @@
 
 namespace drivers {
 
-/// The owner serialises all calls. Drops nothing by itself except in clear().
+/// The limit is one of pages: a packet may be 64 KiB long. The owner serialises all calls. Drops
+/// nothing by itself except in clear().
 class PacketQueue {
 public:
     explicit constexpr PacketQueue(unsigned limit) noexcept : limit_{limit} {}
     ~PacketQueue() { clear(); }
     [[nodiscard]] bool empty() const noexcept { return packets_.empty(); }
-    [[nodiscard]] unsigned size() const noexcept { return count_; }
     [[nodiscard]] PacketBuffer* front() noexcept { return packets_.front(); }
     /// False when full: the packet stays the caller's.
     [[nodiscard]] bool push(PacketBuffer& packet) noexcept {
-        if (count_ == limit_)
+        if (pages_ != 0 && pages_ + packet.pages() > limit_)
             return false;
         packets_.push_back(packet);
-        ++count_;
+        pages_ += packet.pages();
         return true;
     }
     PacketBuffer* pop() noexcept {
         PacketBuffer* packet = packets_.pop_front();
-        count_ -= packet != nullptr ? 1 : 0;
+        pages_ -= packet != nullptr ? packet->pages() : 0;
         return packet;
     }
     void clear() noexcept {
@@ -34,7 +34,7 @@ public:
 
 private:
     PacketList packets_;
-    unsigned count_{};
+    unsigned pages_{};
     unsigned limit_;
 };
 

@@ -36,7 +36,8 @@ public:
 private:
     static constexpr unsigned tx_slots = CERO_NETIF_RING_ENTRIES;
     static constexpr unsigned rx_slots = CERO_NETIF_RING_ENTRIES;
-    static constexpr unsigned tx_queue_limit = 1024; ///< packets waiting for room on the ring
+    static constexpr unsigned tx_queue_limit =
+        2048; ///< pages of packets waiting for room on the ring
     using Ref = kernel::grant::Ref;
     static constexpr Ref invalid_ref = kernel::grant::invalid_ref;
     struct TxSlot {

@@ -15,11 +15,11 @@ constexpr std::size_t page_size = kernel::page_size;
 constexpr unsigned copies_per_packet = 2 * (max_slots + 2);
 constexpr unsigned slots_per_event = 512; ///< then the guest's next packets wait for a timer
 constexpr kernel::Nanoseconds breather = 20 * kernel::ns_per_us;
-constexpr unsigned queue_limit = 512;       ///< packets waiting for one guest's buffers
+constexpr unsigned queue_limit = 1024;      ///< pages of packets waiting for a queue's buffers
 constexpr unsigned queue_guaranteed = 64;   ///< of these in any case; the rest out of
-constexpr unsigned all_queues_limit = 4096; ///< packets waiting for all guests
+constexpr unsigned all_queues_limit = 8192; ///< pages of packets waiting for all guests
 
-/// Packets that wait for guests.
+/// Pages of packets that wait for guests.
 constinit unsigned all_queued = 0;
 
 kernel::grant::CopySide own_side(const void* address) noexcept {
@@ -74,8 +74,8 @@ void VifQueue::transmit(PacketList& packets) noexcept {
             continue;
         }
         queue_.push_back(*packet);
-        ++queued_;
-        ++all_queued;
+        queued_ += packet->pages();
+        all_queued += packet->pages();
     }
     send_queued();
 }
@@ -252,7 +252,7 @@ void VifQueue::send_queued() noexcept {
                 break;
             }
             queue_.pop_front();
-            note_dequeued();
+            note_dequeued(*packet);
             batch_.push_back(*packet);
             place(*packet);
         }
@@ -268,14 +268,15 @@ bool VifQueue::may_queue() const noexcept {
     return queued_ < queue_guaranteed || (queued_ < queue_limit && all_queued < all_queues_limit);
 }
 
-void VifQueue::note_dequeued() noexcept {
-    --queued_;
-    --all_queued;
+void VifQueue::note_dequeued(const PacketBuffer& packet) noexcept {
+    queued_ -= packet.pages();
+    all_queued -= packet.pages();
 }
 
 void VifQueue::drop_front() noexcept {
-    queue_.pop_front()->release();
-    note_dequeued();
+    PacketBuffer* packet = queue_.pop_front();
+    note_dequeued(*packet);
+    packet->release();
     ++owner_.counters().tx_dropped;
 }
 

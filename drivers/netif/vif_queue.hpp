@@ -103,7 +103,7 @@ private:
     void send_queued() noexcept;
 
     [[nodiscard]] bool may_queue() const noexcept;
-    void note_dequeued() noexcept;
+    void note_dequeued(const PacketBuffer& packet) noexcept;
     void drop_front() noexcept;
 
     /// Takes buffers for a packet and lists the copies into them.

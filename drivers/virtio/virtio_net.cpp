@@ -31,7 +31,7 @@ constexpr std::uint64_t feature_status = 1ull << 16;
 
 constexpr unsigned queue_rx = 0;
 constexpr unsigned queue_tx = 1;
-constexpr unsigned tx_queue_limit = 1024; ///< packets waiting for room on the ring
+constexpr unsigned tx_queue_limit = 2048; ///< pages of packets waiting for room on the ring
 
 constexpr std::uint8_t header_needs_checksum = 1;
 constexpr std::uint8_t header_data_valid = 2;

@@ -45,7 +45,8 @@ Stack& stack() noexcept {
     return instance;
 }
 
-constexpr std::size_t input_limit = 1024; ///< packets per interface that wait for the thread
+constexpr std::size_t input_limit =
+    2048; ///< pages of packets per interface that wait for the thread
 
 /// lwIP's buffer over one fragment of a received packet.
 struct ReceivedPbuf {
@@ -283,12 +284,12 @@ void Interface::receive(PacketList& packets) noexcept {
     {
         SpinGuard guard{lock_};
         while (PacketBuffer* packet = packets.pop_front()) {
-            if (incoming_count_ >= input_limit) {
+            if (incoming_pages_ >= input_limit) {
                 packet->release();
                 continue;
             }
             incoming_.push_back(*packet);
-            ++incoming_count_;
+            incoming_pages_ += packet->pages();
         }
     }
     wake_net_thread();
@@ -324,7 +325,7 @@ void Interface::process() noexcept {
             packet = incoming_.pop_front();
             if (packet == nullptr)
                 return;
-            --incoming_count_;
+            incoming_pages_ -= packet->pages();
         }
         input(*packet);
     }

@@ -65,7 +65,7 @@ private:
     std::uint16_t mtu_{};
     Spinlock lock_; ///< of incoming_
     drivers::PacketList incoming_;
-    std::size_t incoming_count_{};
+    std::size_t incoming_pages_{};
     drivers::PacketList outgoing_;
 };
 

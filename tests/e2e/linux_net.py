@@ -109,6 +109,16 @@ def check_parallel(rig, files):
         check(len(lines) == 4 and len(busy) >= 2, f"the flows are not spread over the queues: {lines}")
 
 
+def check_version_6(rig, files):
+    """Segments and checksums of IPv6, which our own kernel does not speak: from Linux to Linux."""
+    for name, address in (("first", "fd00::30"), ("second", "fd00::31")):
+        with rig.guest(name):
+            rig.run(f"ip -6 address add {address}/64 dev eth0; httpd -p '[::]:81' -h /tmp/www")
+    with rig.guest("first"):
+        rig.run("n=0; until ping6 -c 1 -W 1 fd00::31 >/dev/null; do n=$((n+1)); test $n -lt 20 || break; done; ping6 -c 2 -s 4000 fd00::31", 60)
+        fetch(rig, "'http://[fd00::31]:81/file'", files["second"], "Linux to Linux, IPv6")
+
+
 def check_outside(rig, files, port):
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/file", timeout=120) as response:
         check(hashlib.md5(response.read()).hexdigest() == files["first"], "Linux to the outside: other bytes arrived than were sent")
@@ -180,6 +190,7 @@ def body():
         check_negotiation(rig)
         own, files = prepare_files(rig)
         check_streams(rig, own, files)
+        check_version_6(rig, files)
         check_outside(rig, files, port)
         check_parallel(rig, files)
         check_mtu(rig, files)

@@ -96,6 +96,10 @@ public:
             sum += fragments[i].length;
         return sum;
     }
+    /// Memory that the packet occupies.
+    [[nodiscard]] unsigned pages() const noexcept {
+        return fragment_count > 1 ? fragment_count : 1;
+    }
     /// Copies out / in up to `size` bytes from `offset`; returns the number copied.
     std::size_t copy_out(std::size_t offset, void* to, std::size_t size) const noexcept;
     /// Appends bytes from memory, in as few fragments as they need. nomem, msgsize.
