@@ -61,6 +61,7 @@ class LinuxMachine:
         self.attached = False     # is the console the guest's?
         self.seen = set()         # complaints that were told
         self.settings = ()        # of the running guest
+        self.prompts = {}         # login prompts that a guest had shown before it was started
 
     def _program_disk(self):
         tree = self.rig.scratch / "programs"
@@ -101,7 +102,19 @@ class LinuxMachine:
         self.attach()
         return self.rig.dom0(command, timeout * SLOW, status)
 
+    def expect_login(self, name="debian"):
+        """Before what makes a guest boot: wait_login() waits for one prompt more than there are now."""
+        self.prompts[name] = self.count_prompts(name)
+
+    def count_prompts(self, name):
+        """A console's log goes on over the domains of a name."""
+        log = f"/var/log/cero/console/{name}.log"
+        self.detach()
+        return sum(int(word) for word in self.rig.dom0(f"cat {log} {log}.0 2>/dev/null | grep -ac 'debian login: '; true")
+                   .split())
+
     def create(self, *settings, name="debian"):
+        self.expect_login(name)
         words = [f"vcpus={self.vcpus}", *settings]
         if not any(word.startswith("disk=") for word in settings):
             words.append("'disk=[\"phy:/dev/vdb2,xvda,w\",\"phy:/dev/vdc,xvdb,w\",\"phy:/dev/vdd,xvdc,r\"]'")
@@ -114,13 +127,11 @@ class LinuxMachine:
         self.wait_login()
 
     def wait_login(self, name="debian", limit=300):
-        log = f"/var/log/cero/console/{name}.log"
-        self.detach()
         deadline = time.monotonic() + limit * SLOW
-        while "yes" not in self.rig.dom0(f"grep -aq 'debian login: ' {log} && echo yes; true").split():
+        while self.count_prompts(name) <= self.prompts[name]:
             check(name in self.rig.names(), f"{name} ended before its login prompt came")
             if time.monotonic() > deadline:
-                self.rig.dom0(f"tail -n 40 {log}; cero vcpu-list {name}")
+                self.rig.dom0(f"tail -n 40 /var/log/cero/console/{name}.log; cero vcpu-list {name}")
                 raise Timeout(f"no login prompt of {name} within {limit * SLOW:.0f} s")
             time.sleep(3)
 

@@ -3,12 +3,12 @@
 // Ends with a segmentation fault two calls deep, for a core dump that a debugger reads.
 static volatile int marker = 20260;
 
-static void inner(volatile int *nowhere) {
+static void inner(volatile int* nowhere) {
     *nowhere = marker;
 }
 
 static void outer(int depth) {
-    inner((volatile int *)0);
+    inner((volatile int*)0);
     marker = depth;
 }
 

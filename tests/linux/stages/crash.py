@@ -32,6 +32,7 @@ def run(linux, short):
     linux.start("on_crash=restart")
     before = linux.boot_id()
     old = linux.dom0("cero domid debian").strip()
+    linux.expect_login()
     crash(linux)
     linux.leave_console()
     linux.rig.wait_for("the domain after a crash", lambda: linux.dom0("cero domid debian", status=None).strip()

@@ -14,6 +14,7 @@ def wait_reboot(linux, before, trigger):
     """The domain's number changes when it was created anew."""
     old = linux.dom0("cero domid debian").strip()
     check(linux.boot_id() == before, "it rebooted unasked")
+    linux.expect_login()
     trigger()
     deadline = time.monotonic() + 120 * SLOW
     while True:

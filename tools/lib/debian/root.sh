@@ -29,7 +29,8 @@ bootstrap() {
 
 install_packages() {
     # Before the kernel comes: its ramdisk is made once, with what a guest and a QEMU machine need.
-    mkdir -p "$root/etc/initramfs-tools/conf.d"
+    mkdir -p "$root/etc/initramfs-tools/conf.d" "$root/etc/systemd/network"
+    ln -s /dev/null "$root/etc/systemd/network/99-default.link" # the interface stays eth0, in the ramdisk too
     cp "$FILES/initramfs.conf" "$root/etc/initramfs-tools/conf.d/cero"
     cp "$FILES/initramfs-modules" "$root/etc/initramfs-tools/modules"
     in_root apt-get -q update
@@ -48,13 +49,12 @@ configure() {
     printf '127.0.0.1 localhost debian\n::1 localhost ip6-localhost\n' > "$root/etc/hosts"
     echo 'LABEL=debian-root / ext4 defaults 0 1' > "$root/etc/fstab"
     echo "root:$PASSWORD" | in_root chpasswd
-    mkdir -p "$root/boot/grub" "$root/root/.ssh" "$root/etc/systemd/network"
+    mkdir -p "$root/boot/grub" "$root/root/.ssh"
     chmod 700 "$root/root/.ssh"
     cp "$PUBLIC_KEY" "$root/root/.ssh/authorized_keys"
     chmod 600 "$root/root/.ssh/authorized_keys"
     cp "$FILES/grub.cfg" "$root/boot/grub/grub.cfg"
     cp "$FILES/eth0.network" "$root/etc/systemd/network/20-wired.network"
-    ln -s /dev/null "$root/etc/systemd/network/99-default.link" # the interface stays eth0
     in_root systemctl -q enable systemd-networkd systemd-resolved
     in_root systemctl -q mask systemd-networkd-wait-online.service # a disk-only guest has nothing to wait for
     in_root systemctl -q disable apt-daily.timer apt-daily-upgrade.timer
