@@ -117,6 +117,6 @@ def build_programs(directory):
         sources = [str(source)] + ([str(PROGRAMS / "hold.S")] if source.stem == "registers" else [])
         subprocess.run(["g++", "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-fno-pie",
                         *(["-m32"] if source.stem == "compat" else []), "-o", str(target), *sources], check=True)
-        subprocess.run(["strip", str(target)], check=True)
+        subprocess.run(["strip", "-g", str(target)], check=True)
         built[source.stem] = target
     return built

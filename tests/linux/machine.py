@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tools" / "lib"), str(ROOT / "tests" / "e2e")]
+import _linux  # noqa: E402
 from _machine import Rig, check, free_port  # noqa: E402
 from console import Timeout  # noqa: E402
 from debian_image import DEBIAN, PASSWORD, ensure_debian  # noqa: E402
@@ -67,6 +68,7 @@ class LinuxMachine:
         tree = self.rig.scratch / "programs"
         tree.mkdir()
         build_programs(tree)
+        _linux.build_programs(tree)
         image = self.rig.scratch / "programs.img"
         make_empty(image, 64 * MIB)
         run(["mke2fs", "-q", "-F", "-t", "ext2", "-L", "tests", "-d", str(tree), str(image)])
