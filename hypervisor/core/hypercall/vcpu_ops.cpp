@@ -52,11 +52,7 @@ Status bring_up(Vcpu& target) {
 }
 
 Status get_runstate(Vcpu& target, std::uint64_t argument) {
-    static_cast<void>(sched::cpu_time(target));
-    cero_vcpu_runstate_info info = target.runstate;
-    const std::uint64_t now = arch::system_time().raw();
-    if (now > info.state_entry_time) info.time[info.state] += now - info.state_entry_time;
-    return GuestPtr<cero_vcpu_runstate_info>{argument}.write(info);
+    return GuestPtr<cero_vcpu_runstate_info>{argument}.write(sched::runstate(target));
 }
 
 Status set_periodic(Vcpu& target, const cero_vcpu_set_periodic_timer& request) {

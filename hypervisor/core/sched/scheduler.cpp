@@ -329,14 +329,15 @@ Status set_share(Domain& domain, std::uint16_t weight, std::uint16_t cap) {
     return {};
 }
 
-Nanoseconds cpu_time(Vcpu& vcpu) {
+cero_vcpu_runstate_info runstate(Vcpu& vcpu) {
     RunQueue& queue = lock_queue(vcpu);
-    std::uint64_t time = vcpu.runstate.time[CERO_RUNSTATE_running];
-    if (vcpu.runstate.state == CERO_RUNSTATE_running)
-        time += arch::system_time().raw() - vcpu.runstate.state_entry_time;
+    cero_vcpu_runstate_info info = vcpu.runstate;
     queue.lock.unlock();
-    return Nanoseconds{time};
+    info.time[info.state] += minus(arch::system_time().raw(), info.state_entry_time);
+    return info;
 }
+
+Nanoseconds cpu_time(Vcpu& vcpu) { return Nanoseconds{runstate(vcpu).time[CERO_RUNSTATE_running]}; }
 
 Nanoseconds idle_time(CpuId cpu) {
     RunQueue& queue = queue_of(cpu);

@@ -33,6 +33,8 @@ void unpause(Domain& domain);
 Status set_affinity(Vcpu& vcpu, CpuMask cpus);
 /// Weight (1..65535) and cap (per cent of one CPU, 0 = none) of a domain.
 Status set_share(Domain& domain, std::uint16_t weight, std::uint16_t cap);
+/// Times in each state, up to now.
+[[nodiscard]] cero_vcpu_runstate_info runstate(Vcpu& vcpu);
 /// Time that the vCPU ran, up to now.
 [[nodiscard]] Nanoseconds cpu_time(Vcpu& vcpu);
 [[nodiscard]] Nanoseconds idle_time(CpuId cpu);
