@@ -358,7 +358,7 @@ Result<std::size_t> PageCache::write(IoBuffer& buffer, std::uint64_t offset) noe
         page.put();
         // A fast writer pays for the disk itself; else nothing clean would be left to reclaim.
         if (store_ != nullptr && too_much_is_dirty())
-            (void)write_back();
+            write_back_unasked();
     }
     if (buffer.done() == before && error != Errno::ok)
         return error;
@@ -398,6 +398,18 @@ void PageCache::truncate(std::uint64_t size) noexcept {
 }
 
 Status PageCache::write_back() noexcept {
+    const Status status = write_dirty();
+    const Errno earlier = unreported_;
+    unreported_ = Errno::ok;
+    return status ? Status{earlier} : status.error();
+}
+
+void PageCache::write_back_unasked() noexcept {
+    if (const Status status = write_dirty(); !status)
+        unreported_ = status.error();
+}
+
+Status PageCache::write_dirty() noexcept {
     if (store_ == nullptr)
         return {};
     Errno error = Errno::ok;
@@ -522,7 +534,7 @@ void write_back_all() noexcept {
         if (found == nullptr)
             return;
         found->visited = pass;
-        (void)found->write_back();
+        found->write_back_unasked();
     }
 }
 

@@ -61,8 +61,11 @@ public:
     Result<std::size_t> write(IoBuffer& buffer, std::uint64_t offset) noexcept;
     /// Drops pages behind `size` and clears the rest of the last one.
     void truncate(std::uint64_t size) noexcept;
-    /// Writes dirty pages and waits.
+    /// Writes dirty pages and waits. Reports a failure of write_back_unasked() since the last call
+    /// too.
     Status write_back() noexcept;
+    /// The same for nobody in particular: a failure is kept for the next who asks.
+    void write_back_unasked() noexcept;
     /// Drops every clean unused page; yields the count. Never sleeps.
     std::size_t shrink(std::size_t wanted) noexcept;
     [[nodiscard]] std::uint64_t page_count() const noexcept { return pages_count_; }
@@ -75,6 +78,7 @@ public:
     std::uint32_t visited{}; ///< last pass of write_back_all() that saw this cache
 
 private:
+    Status write_dirty() noexcept;
     Page* find_locked(std::uint64_t index) noexcept;
     Result<Page*> fill(std::uint64_t index, bool whole) noexcept;
     Status add_page(Page& page, std::uint64_t index) noexcept;
@@ -92,6 +96,7 @@ private:
     std::uint64_t next_sequential_{};
     std::size_t window_{};
     bool tracks_sectors_{};
+    Errno unreported_{Errno::ok}; ///< of a write that nobody waited for
 };
 
 /// 2^order pages, or fewer when memory has no such piece: `order` becomes what it is. Null: not

@@ -40,9 +40,10 @@ public:
                 std::copy(memory, memory + segment.length, at);
             at += segment.length;
         }
-        request.finish(Errno::ok);
+        request.finish(failing ? Errno::io : Errno::ok);
     }
     std::vector<char> data;
+    bool failing{};
 };
 
 std::vector<char> load(const std::string& path) {
@@ -282,6 +283,29 @@ TEST_P(Ext2Test, RandomOperationsMatchAModel) {
 }
 
 INSTANTIATE_TEST_SUITE_P(BlockSizes, Ext2Test, ::testing::Values(1024, 2048, 4096));
+
+TEST(DiskNode, FailureOfAWriteThatNobodyWaitedForIsReportedOnceLater) {
+    host::start();
+    if (!vfs::lookup("/dev")) {
+        ASSERT_TRUE(vfs::make_directory("/dev", 0755));
+        ASSERT_TRUE(vfs::mount("dev", "/dev", "devtmpfs", 0, ""));
+    }
+    MemoryDisk disk{"vdu", std::vector<char>(1 << 20)};
+    ASSERT_TRUE(drivers::BlockRegistry::add(disk));
+    {
+        auto file = vfs::open("/dev/vdu", open_flag::rdwr);
+        ASSERT_TRUE(file);
+        const std::string text(4096, 'x');
+        auto buffer = IoBuffer::kernel(static_cast<const void*>(text.data()), text.size());
+        ASSERT_TRUE((*file)->ops->write(**file, buffer, 8192));
+        disk.failing = true;
+        (void)vfs::sync_all();
+        disk.failing = false;
+        EXPECT_EQ((*file)->ops->sync(**file, false).error(), Errno::io);
+        EXPECT_EQ((*file)->ops->sync(**file, false).error(), Errno::ok);
+    }
+    drivers::BlockRegistry::remove(disk);
+}
 
 TEST(Ext2Refusal, UnknownFeaturesAndDamage) {
     host::start();
