@@ -67,6 +67,10 @@ int block_attach_verb(Session&, const std::string&, Arguments);
 int network_attach_verb(Session&, const std::string&, Arguments);
 int device_detach_verb(Session&, const std::string&, Arguments); ///< block- and network-detach
 int device_list_verb(Session&, const std::string&, Arguments);   ///< block- and network-list
+int vcpu_set_verb(Session&, const std::string&, Arguments);
+int vcpu_pin_verb(Session&, const std::string&, Arguments);
+int mem_set_verb(Session&, const std::string&, Arguments); ///< mem-set and mem-max
+int dump_core_verb(Session&, const std::string&, Arguments);
 int sched_verb(Session&, const std::string&, Arguments);
 int store_verb(Session&, const std::string&, Arguments);
 int domid_verb(Session&, const std::string&, Arguments);

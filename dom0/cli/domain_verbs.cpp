@@ -4,6 +4,7 @@
 #include "cli/arguments.hpp"
 #include "config/domain_config.hpp"
 #include "console/attach.hpp"
+#include "toolstack/core_dump.hpp"
 #include "toolstack/domains.hpp"
 #include "toolstack/paths.hpp"
 
@@ -217,6 +218,35 @@ int rename_verb(Session& session, const std::string& verb, Arguments arguments) 
         return 0;
     toolstack::Machine machine = session.machine();
     toolstack::rename_domain(machine, session.find(domain_name), name);
+    return 0;
+}
+
+int dump_core_verb(Session& session, const std::string& verb, Arguments arguments) {
+    VerbParser parser{verb};
+    std::string name;
+    std::string file;
+    bool replace = false;
+    bool json = false;
+    parser->add_option("DOMAIN", name, "name or number")->required();
+    parser->add_option("FILE", file, "file to write")->required();
+    parser->add_flag("-f,--force", replace, "replace an existing file");
+    parser.json_option(json);
+    if (!parser.parse(arguments))
+        return 0;
+    toolstack::Machine machine = session.machine();
+    const cero_domid domain = session.find(name);
+    const toolstack::CoreDump core = toolstack::dump_core(machine, domain, file, replace);
+    if (json)
+        print_json({{"domid", domain},
+                    {"file", file},
+                    {"pages", core.pages},
+                    {"mappings", core.mappings},
+                    {"vcpus", core.vcpus},
+                    {"whole", core.is_whole}});
+    else
+        print(fmt::format("Core of domain {} written to {}: {} vCPUs, {} MiB{}.\n", domain, file,
+                          core.vcpus, core.pages / 256,
+                          core.is_whole ? "" : ", without some of its mappings"));
     return 0;
 }
 

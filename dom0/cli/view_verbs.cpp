@@ -161,8 +161,8 @@ int vcpu_list_verb(Session& session, const std::string& verb, Arguments argument
         return 0;
     nlohmann::json list = nlohmann::json::array();
     if (!json)
-        print(fmt::format("{:<32} {:>5} {:>5} {:>5}   {} {:>9}\n", "Name", "ID", "VCPU", "CPU",
-                          "State", "Time(s)"));
+        print(fmt::format("{:<32} {:>5} {:>5} {:>5}   {} {:>9} Affinity (Hard / Soft)\n", "Name",
+                          "ID", "VCPU", "CPU", "State", "Time(s)"));
     for (const DomainInfo& info : selected(session, names)) {
         const std::string name = toolstack::name_of(session.store(), info.domain);
         for (unsigned id = 0; info.max_vcpu_id != ~0u && id <= info.max_vcpu_id; ++id) {
@@ -171,6 +171,8 @@ int vcpu_list_verb(Session& session, const std::string& verb, Arguments argument
                 continue;
             const std::string state =
                 fmt::format("{}{}-", vcpu->is_running ? 'r' : '-', vcpu->is_blocked ? 'b' : '-');
+            const std::string affinity =
+                config::cpus_text(session.control().affinity(info.domain, id));
             if (json)
                 list.push_back({{"name", name},
                                 {"domid", info.domain},
@@ -178,12 +180,14 @@ int vcpu_list_verb(Session& session, const std::string& verb, Arguments argument
                                 {"cpu", vcpu->cpu},
                                 {"online", vcpu->is_online},
                                 {"state", state},
-                                {"cpu_time_ns", vcpu->cpu_time_ns}});
+                                {"cpu_time_ns", vcpu->cpu_time_ns},
+                                {"hard_affinity", affinity}});
             else
-                print(fmt::format("{:<32} {:>5} {:>5} {:>5}   {:<5} {:>9.1f}\n", name, info.domain,
-                                  id, vcpu->is_online ? std::to_string(vcpu->cpu) : "-",
-                                  vcpu->is_online ? state : "--p",
-                                  static_cast<double>(vcpu->cpu_time_ns) / ns_per_second));
+                print(
+                    fmt::format("{:<32} {:>5} {:>5} {:>5}   {:<5} {:>9.1f} {} / all\n", name,
+                                info.domain, id, vcpu->is_online ? std::to_string(vcpu->cpu) : "-",
+                                vcpu->is_online ? state : "--p",
+                                static_cast<double>(vcpu->cpu_time_ns) / ns_per_second, affinity));
         }
     }
     if (json)

@@ -230,18 +230,18 @@ private:
             return;
         const std::string text = text_of(*setting);
         for (const Action action :
-             {Action::destroy, Action::restart, Action::rename_restart, Action::preserve})
+             {Action::destroy, Action::restart, Action::rename_restart, Action::preserve,
+              Action::coredump_destroy, Action::coredump_restart})
             if (text == action_name(action)) {
                 target = action;
                 return;
             }
-        if (text == "coredump-destroy" || text == "coredump-restart" || text == "soft-reset")
-            refuse(*setting, setting->value.at,
-                   fmt::format("the action \"{}\" is known to xl, but not supported here", text),
-                   "Use destroy, restart, rename-restart or preserve.");
         refuse(*setting, setting->value.at,
-               fmt::format("\"{}\" is no action; use destroy, restart, rename-restart or preserve",
-                           text));
+               fmt::format("\"{}\" {}", text,
+                           text == "soft-reset" ? "is an action of xl that Cero does not support"
+                                                : "is no action"),
+               "Use destroy, restart, rename-restart, preserve, coredump-destroy or "
+               "coredump-restart.");
     }
     /// Calls `take` for each string of a list, and turns its SpecError into a ConfigError.
     template <typename Take>
@@ -287,9 +287,12 @@ private:
         config_.max_memory_mib =
             take_number("maxmem", 1, memory_max_mib).value_or(config_.memory_mib);
         config_.vcpus = static_cast<unsigned>(take_number("vcpus", 1, vcpus_max).value_or(1));
-        if (const auto most = take_number("maxvcpus", 1, vcpus_max); most && *most != config_.vcpus)
+        config_.max_vcpus =
+            static_cast<unsigned>(take_number("maxvcpus", 1, vcpus_max).value_or(config_.vcpus));
+        if (config_.max_vcpus < config_.vcpus)
             refuse(*find("maxvcpus"), find("maxvcpus")->value.at,
-                   "\"maxvcpus\" must equal \"vcpus\": vCPUs cannot be added later");
+                   fmt::format("\"maxvcpus\" ({}) is below \"vcpus\" ({})", config_.max_vcpus,
+                               config_.vcpus));
         take_cpus();
         if (const auto weight = take_number("cpu_weight", 1, weight_max))
             config_.weight = static_cast<unsigned>(*weight);
@@ -428,22 +431,6 @@ std::string quoted(std::string_view text) {
     return out + '"';
 }
 
-std::string cpus_text(const std::vector<bool>& cpus) {
-    std::string text;
-    for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) {
-        if (!cpus[cpu])
-            continue;
-        std::size_t last = cpu;
-        while (last + 1 < cpus.size() && cpus[last + 1])
-            ++last;
-        text += fmt::format("{}{}", text.empty() ? "" : ",", cpu);
-        if (last != cpu)
-            text += fmt::format("-{}", last);
-        cpu = last;
-    }
-    return text;
-}
-
 } // namespace
 
 std::string_view action_name(Action action) noexcept {
@@ -456,6 +443,10 @@ std::string_view action_name(Action action) noexcept {
         return "rename-restart";
     case Action::preserve:
         return "preserve";
+    case Action::coredump_destroy:
+        return "coredump-destroy";
+    case Action::coredump_restart:
+        return "coredump-restart";
     }
     return "destroy";
 }
@@ -510,6 +501,7 @@ std::string to_text(const DomainConfig& config) {
     line("memory", std::to_string(config.memory_mib));
     line("maxmem", std::to_string(config.max_memory_mib));
     line("vcpus", std::to_string(config.vcpus));
+    line("maxvcpus", std::to_string(config.max_vcpus));
     if (!config.cpus.empty()) {
         std::string list;
         for (const auto& cpus : config.cpus)

@@ -13,7 +13,14 @@
 
 namespace cero::config {
 
-enum class Action { destroy, restart, rename_restart, preserve };
+enum class Action {
+    destroy,
+    restart,
+    rename_restart,
+    preserve,
+    coredump_destroy,
+    coredump_restart
+};
 [[nodiscard]] std::string_view action_name(Action action) noexcept;
 
 using Uuid = std::array<std::uint8_t, 16>;
@@ -28,7 +35,8 @@ struct DomainConfig {
     std::string command_line;
     std::uint64_t memory_mib{};
     std::uint64_t max_memory_mib{};
-    unsigned vcpus{1};
+    unsigned vcpus{1};                   ///< online at the start
+    unsigned max_vcpus{1};               ///< at least `vcpus`: what `cero vcpu-set` may raise it to
     std::vector<std::vector<bool>> cpus; ///< none, one for all vCPUs, or one per vCPU
     std::optional<unsigned> weight;
     std::optional<unsigned> cap;

@@ -321,4 +321,22 @@ std::vector<bool> parse_cpus(std::string_view text) {
     return cpus;
 }
 
+std::string cpus_text(const std::vector<bool>& cpus) {
+    if (std::find(cpus.begin(), cpus.end(), false) == cpus.end())
+        return "all";
+    std::string text;
+    for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) {
+        if (!cpus[cpu])
+            continue;
+        std::size_t last = cpu;
+        while (last + 1 < cpus.size() && cpus[last + 1])
+            ++last;
+        text += fmt::format("{}{}", text.empty() ? "" : ",", cpu);
+        if (last != cpu)
+            text += fmt::format("-{}", last);
+        cpu = last;
+    }
+    return text;
+}
+
 } // namespace cero::config

@@ -42,6 +42,8 @@ struct SpecError {
 [[nodiscard]] VifSpec parse_vif(std::string_view text);
 /// "0-3,^2", "all", "1": the CPUs that are meant, as flags.
 [[nodiscard]] std::vector<bool> parse_cpus(std::string_view text);
+/// The other way: "0-1,3"; "all" when no flag is clear.
+[[nodiscard]] std::string cpus_text(const std::vector<bool>& cpus);
 /// The number of a virtual disk by its name ("xvda" is 51712), or std::nullopt.
 [[nodiscard]] std::optional<unsigned> device_id_of(std::string_view vdev) noexcept;
 /// The name of a virtual disk by its number, as good as it is known.

@@ -46,11 +46,15 @@ public:
     void destroy_domain(cero_domid domain) override;
     void set_max_memory(cero_domid domain, std::uint64_t kib) override;
     void set_max_vcpus(cero_domid domain, unsigned vcpus) override;
+    void set_memory_map(cero_domid domain, std::uint64_t kib) override;
     void set_affinity(cero_domid domain, unsigned vcpu, const std::vector<bool>& cpus) override;
+    std::vector<bool> affinity(cero_domid domain, unsigned vcpu) override;
     std::size_t populate(cero_domid domain, std::span<cero_frame> pfns, unsigned order) override;
     void pin_top_level_table(cero_domid domain, cero_frame frame) override;
     void set_vcpu_context(cero_domid domain, unsigned vcpu,
                           const cero_vcpu_guest_context& context) override;
+    std::optional<cero_vcpu_guest_context> vcpu_context(cero_domid domain, unsigned vcpu) override;
+    std::vector<bool> owned_frames(cero_domid domain, std::span<const cero_frame> frames) override;
     void fill_hypercall_page(cero_domid domain, cero_frame frame) override;
     cero_frame grant_table_frame(cero_domid domain) override;
     cero_evtchn_port allocate_unbound(cero_domid domain, cero_domid remote) override;
@@ -110,6 +114,9 @@ private:
               verb);
     }
     unsigned scheduler_id();
+    /// A call about hard affinity, with room for a bitmap of `cpus` behind it.
+    cero_domctl* affinity_call(cero_domid domain, unsigned vcpu, std::uint32_t command,
+                               std::size_t cpus);
 
     Privcmd privcmd_;
     HypercallBuffer buffer_{CERO_PAGE_SIZE};
@@ -152,21 +159,49 @@ void HypervisorControl::set_max_vcpus(cero_domid domain, unsigned vcpus) {
           domain, vcpus);
 }
 
-void HypervisorControl::set_affinity(cero_domid domain, unsigned vcpu,
-                                     const std::vector<bool>& cpus) {
-    const std::size_t bytes = (cpus.size() + 7) / 8;
-    auto* call = domctl(domain, CERO_DOMCTL_setvcpuaffinity, bytes);
+void HypervisorControl::set_memory_map(cero_domid domain, std::uint64_t kib) {
+    auto* call = arguments(sizeof(cero_foreign_memory_map) + sizeof(cero_e820_entry))
+                     .as<cero_foreign_memory_map>();
+    constexpr std::uint32_t usable = 1;
+    call->domid = domain;
+    call->map.nr_entries = 1;
+    call->map.buffer = behind(sizeof *call);
+    *reinterpret_cast<cero_e820_entry*>(call + 1) = {0, kib * 1024, usable};
+    check(try_call(CERO_HYPERCALL_memory_op, CERO_XENMEM_set_memory_map, buffer_.address()),
+          "domain {}: cannot set its memory map", domain);
+}
+
+cero_domctl* HypervisorControl::affinity_call(cero_domid domain, unsigned vcpu,
+                                              std::uint32_t command, std::size_t cpus) {
+    auto* call = domctl(domain, command, (cpus + 7) / 8);
     auto& affinity = call->u.vcpuaffinity;
     affinity.vcpu = vcpu;
     affinity.flags = CERO_VCPUAFFINITY_HARD;
     affinity.cpumap_hard.bitmap = behind(sizeof *call);
-    affinity.cpumap_hard.nr_bits = static_cast<std::uint32_t>(cpus.size());
-    auto* map = buffer_.as<std::uint8_t>() + sizeof *call;
+    affinity.cpumap_hard.nr_bits = static_cast<std::uint32_t>(cpus);
+    return call;
+}
+
+std::vector<bool> HypervisorControl::affinity(cero_domid domain, unsigned vcpu) {
+    std::vector<bool> cpus(machine().cpus);
+    auto* call = affinity_call(domain, vcpu, CERO_DOMCTL_getvcpuaffinity, cpus.size());
+    check(try_call(CERO_HYPERCALL_domctl, buffer_.address()),
+          "domain {}: cannot tell where vCPU {} may run", domain, vcpu);
+    const auto* map = reinterpret_cast<const std::uint8_t*>(call + 1);
+    for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu)
+        cpus[cpu] = (map[cpu / 8] >> cpu % 8 & 1) != 0;
+    return cpus;
+}
+
+void HypervisorControl::set_affinity(cero_domid domain, unsigned vcpu,
+                                     const std::vector<bool>& cpus) {
+    auto* call = affinity_call(domain, vcpu, CERO_DOMCTL_setvcpuaffinity, cpus.size());
+    auto* map = reinterpret_cast<std::uint8_t*>(call + 1);
     for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu)
         if (cpus[cpu])
             map[cpu / 8] = static_cast<std::uint8_t>(map[cpu / 8] | 1u << cpu % 8);
     check(try_call(CERO_HYPERCALL_domctl, buffer_.address()),
-          "domain {}: cannot bind vCPU {} to the CPUs of \"cpus\"", domain, vcpu);
+          "domain {}: cannot bind vCPU {} to these CPUs", domain, vcpu);
 }
 
 std::size_t HypervisorControl::populate(cero_domid domain, std::span<cero_frame> pfns,
@@ -204,6 +239,40 @@ void HypervisorControl::set_vcpu_context(cero_domid domain, unsigned vcpu,
     std::memcpy(call + 1, &context, sizeof context);
     check(try_call(CERO_HYPERCALL_domctl, buffer_.address()),
           "domain {}: the start state of vCPU {} is refused", domain, vcpu);
+}
+
+std::optional<cero_vcpu_guest_context> HypervisorControl::vcpu_context(cero_domid domain,
+                                                                       unsigned vcpu) {
+    auto* call = domctl(domain, CERO_DOMCTL_getvcpucontext, sizeof(cero_vcpu_guest_context));
+    call->u.vcpucontext.vcpu = vcpu;
+    call->u.vcpucontext.ctxt = behind(sizeof *call);
+    const long result = try_call(CERO_HYPERCALL_domctl, buffer_.address());
+    if (result == -ENODATA || result == -ESRCH)
+        return std::nullopt;
+    check(result, "domain {}: cannot read the registers of vCPU {}", domain, vcpu);
+    cero_vcpu_guest_context context;
+    std::memcpy(&context, call + 1, sizeof context);
+    return context;
+}
+
+std::vector<bool> HypervisorControl::owned_frames(cero_domid domain,
+                                                  std::span<const cero_frame> frames) {
+    constexpr std::size_t most = 1024; // of one call
+    std::vector<bool> owned;
+    while (owned.size() < frames.size()) {
+        const auto part =
+            frames.subspan(owned.size(), std::min(most, frames.size() - owned.size()));
+        auto* call = domctl(domain, CERO_DOMCTL_getpageframeinfo3, part.size_bytes());
+        call->u.getpageframeinfo3.num = part.size();
+        call->u.getpageframeinfo3.array = behind(sizeof *call);
+        auto* list = reinterpret_cast<std::uint64_t*>(call + 1);
+        std::copy(part.begin(), part.end(), list);
+        check(try_call(CERO_HYPERCALL_domctl, buffer_.address()),
+              "domain {}: cannot ask for the types of its frames", domain);
+        for (std::size_t i = 0; i < part.size(); ++i)
+            owned.push_back((list[i] & CERO_DOMCTL_PFINFO_XTAB) != CERO_DOMCTL_PFINFO_XTAB);
+    }
+    return owned;
 }
 
 void HypervisorControl::fill_hypercall_page(cero_domid domain, cero_frame frame) {

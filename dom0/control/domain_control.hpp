@@ -79,13 +79,24 @@ public:
     virtual void destroy_domain(cero_domid domain) = 0;
     virtual void set_max_memory(cero_domid domain, std::uint64_t kib) = 0;
     virtual void set_max_vcpus(cero_domid domain, unsigned vcpus) = 0;
+    /// The guest's view of its memory: `kib` of it from address 0 on.
+    virtual void set_memory_map(cero_domid domain, std::uint64_t kib) = 0;
     virtual void set_affinity(cero_domid domain, unsigned vcpu, const std::vector<bool>& cpus) = 0;
+    /// A flag per CPU of the machine.
+    [[nodiscard]] virtual std::vector<bool> affinity(cero_domid domain, unsigned vcpu) = 0;
     /// Gives the domain 2^order contiguous frames for each of `pfns`, which become the first frame
     /// of each extent. Returns how many extents it got (fewer when memory is short).
     virtual std::size_t populate(cero_domid domain, std::span<cero_frame> pfns, unsigned order) = 0;
     virtual void pin_top_level_table(cero_domid domain, cero_frame frame) = 0;
     virtual void set_vcpu_context(cero_domid domain, unsigned vcpu,
                                   const cero_vcpu_guest_context& context) = 0;
+    /// The registers of a vCPU, std::nullopt when it was never started. The domain must stand
+    /// still.
+    [[nodiscard]] virtual std::optional<cero_vcpu_guest_context> vcpu_context(cero_domid domain,
+                                                                              unsigned vcpu) = 0;
+    /// A flag per frame: whether `domain` owns it.
+    [[nodiscard]] virtual std::vector<bool> owned_frames(cero_domid domain,
+                                                         std::span<const cero_frame> frames) = 0;
     virtual void fill_hypercall_page(cero_domid domain, cero_frame frame) = 0;
     [[nodiscard]] virtual cero_frame grant_table_frame(cero_domid domain) = 0;
     [[nodiscard]] virtual cero_evtchn_port allocate_unbound(cero_domid domain,

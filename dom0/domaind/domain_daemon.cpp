@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "toolstack/core_dump.hpp"
 #include "toolstack/paths.hpp"
 
 #include <charconv>
@@ -73,6 +74,16 @@ void DomainDaemon::restart(cero_domid domain, const config::DomainConfig& config
     log("domain {} ({}) is started again as domain {}", domain, config.name, fresh);
 }
 
+void DomainDaemon::dump_core(cero_domid domain, const std::string& name) {
+    const std::string path = toolstack::core_file(domain, name);
+    try {
+        const toolstack::CoreDump core = toolstack::dump_core(machine_, domain, path, false);
+        log("domain {} ({}): core of {} MiB in {}", domain, name, core.pages / 256, path);
+    } catch (const Error& error) { // what else the action asks for is done all the same
+        log("domain {} ({}): no core: {}", domain, name, error.what());
+    }
+}
+
 void DomainDaemon::handle_end(const control::DomainInfo& info) {
     const auto reason = static_cast<control::ShutdownReason>(
         info.flags >> CERO_DOMINF_shutdownshift & CERO_DOMINF_shutdownmask);
@@ -82,11 +93,15 @@ void DomainDaemon::handle_end(const control::DomainInfo& info) {
     const Action action = action_for(*config, reason);
     log("domain {} ({}) has ended: {}; {}", info.domain, config->name,
         control::shutdown_reason_name(static_cast<unsigned>(reason)), config::action_name(action));
+    if (action == Action::coredump_destroy || action == Action::coredump_restart)
+        dump_core(info.domain, config->name);
     switch (action) {
     case Action::destroy:
+    case Action::coredump_destroy:
         toolstack::destroy_domain(machine_, info.domain, device_timeout_ms);
         break;
     case Action::restart:
+    case Action::coredump_restart:
         restart(info.domain, *config, false);
         break;
     case Action::rename_restart:

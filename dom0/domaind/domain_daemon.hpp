@@ -35,6 +35,7 @@ public:
 
 private:
     void handle_end(const control::DomainInfo& info);
+    void dump_core(cero_domid domain, const std::string& name);
     void restart(cero_domid domain, const config::DomainConfig& config, bool keep_old);
     void clean_orphans(const std::set<cero_domid>& alive);
 

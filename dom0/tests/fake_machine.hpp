@@ -39,6 +39,8 @@ public:
         cero_frame pinned{};
         cero_frame hypercall_page{};
         cero_vcpu_guest_context context{};
+        std::map<unsigned, std::vector<bool>> affinity;
+        std::uint64_t memory_map_kib{};
         bool is_running{};
         cero_evtchn_port ports{};
     };
@@ -82,9 +84,28 @@ public:
         find(number).info.max_vcpu_id = vcpus - 1;
         find(number).info.nr_online_vcpus = 1;
     }
-    void set_affinity(cero_domid number, unsigned, const std::vector<bool>&) override {
+    void set_memory_map(cero_domid number, std::uint64_t kib) override {
         step();
-        (void)find(number);
+        find(number).memory_map_kib = kib;
+    }
+    void set_affinity(cero_domid number, unsigned vcpu, const std::vector<bool>& allowed) override {
+        step();
+        find(number).affinity[vcpu] = allowed;
+    }
+    std::vector<bool> affinity(cero_domid number, unsigned vcpu) override {
+        const auto& known = find(number).affinity;
+        const auto at = known.find(vcpu);
+        return at == known.end() ? std::vector<bool>(cpus, true) : at->second;
+    }
+    std::optional<cero_vcpu_guest_context> vcpu_context(cero_domid number, unsigned vcpu) override {
+        return vcpu == 0 ? std::optional{find(number).context} : std::nullopt;
+    }
+    std::vector<bool> owned_frames(cero_domid number, std::span<const cero_frame> frames) override {
+        const std::vector<cero_frame>& own = find(number).frames;
+        std::vector<bool> owned;
+        for (const cero_frame frame : frames)
+            owned.push_back(std::find(own.begin(), own.end(), frame) != own.end());
+        return owned;
     }
     std::size_t populate(cero_domid number, std::span<cero_frame> pfns, unsigned order) override {
         step();
@@ -150,7 +171,10 @@ public:
             all.push_back(entry.info);
         return all;
     }
-    std::optional<control::VcpuInfo> vcpu(cero_domid, unsigned) override { return std::nullopt; }
+    std::optional<control::VcpuInfo> vcpu(cero_domid number, unsigned vcpu) override {
+        return vcpu <= find(number).info.max_vcpu_id ? std::optional{control::VcpuInfo{}}
+                                                     : std::nullopt;
+    }
     control::MachineInfo machine() override {
         control::MachineInfo info;
         info.cpus = cpus;

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Creating and destroying domains against a fake hypervisor and a real store: whole or not at all.
 #include "toolstack/check.hpp"
+#include "toolstack/core_dump.hpp"
 #include "toolstack/devices.hpp"
 #include "toolstack/domains.hpp"
 #include "toolstack/paths.hpp"
+#include "toolstack/resources.hpp"
 
 #include "console/ring.hpp"
 #include "domaind/domain_daemon.hpp"
 #include "fake_machine.hpp"
 #include "test_kernel.hpp"
 
+#include <elf.h>
 #include <gtest/gtest.h>
 
 namespace cero::toolstack {
@@ -204,6 +207,119 @@ TEST_F(ToolstackTest, TheDaemonDoesWhatTheConfigurationSays) {
     control.destroy_domain(fifth); // behind the daemon's back
     daemon.look();
     EXPECT_FALSE(store.read(domain_path(fifth)));
+}
+
+/// What Error says, or "" when there is none.
+template <typename Action>
+std::string message_of(Action action) {
+    try {
+        action();
+        return {};
+    } catch (const Error& error) {
+        return error.what();
+    }
+}
+
+TEST_F(ToolstackTest, VcpusAreAskedForWithinTheirLimit) {
+    config.vcpus = 1;
+    config.max_vcpus = 3;
+    const cero_domid domain = create_domain(machine, config, options);
+    const auto states = [&] {
+        std::string all;
+        for (unsigned vcpu = 0; vcpu < 4; ++vcpu)
+            all += store.read(availability_path(domain, vcpu)).value_or("none") + " ";
+        return all;
+    };
+    EXPECT_EQ(states(), "online offline offline none ");
+    set_vcpus(machine, domain, 3);
+    EXPECT_EQ(states(), "online online online none ");
+    set_vcpus(machine, domain, 2);
+    EXPECT_EQ(states(), "online online offline none ");
+    for (const unsigned count : {0u, 4u})
+        EXPECT_NE(
+            message_of([&] { set_vcpus(machine, domain, count); }).find("1 to 3 are possible"),
+            std::string::npos);
+    EXPECT_EQ(states(), "online online offline none ");
+    EXPECT_NE(message_of([&] { set_vcpus(machine, 0, 1); }).find("control domain"),
+              std::string::npos);
+}
+
+TEST_F(ToolstackTest, VcpusAreBoundToCpusThatExist) {
+    const cero_domid domain = create_domain(machine, config, options);
+    pin_vcpu(machine, domain, 0, config::parse_cpus("1-7"));
+    EXPECT_EQ(config::cpus_text(control.affinity(domain, 0)), "1");
+    EXPECT_NE(message_of([&] {
+                  pin_vcpu(machine, domain, 0, config::parse_cpus("5"));
+              }).find("none of these CPUs"),
+              std::string::npos);
+    EXPECT_NE(message_of([&] {
+                  pin_vcpu(machine, domain, 9, config::parse_cpus("all"));
+              }).find("it has no vCPU 9"),
+              std::string::npos);
+    EXPECT_EQ(config::cpus_text(control.affinity(domain, 0)), "1");
+    pin_vcpu(machine, domain, 0, config::parse_cpus("all"));
+    EXPECT_EQ(config::cpus_text(control.affinity(domain, 0)), "all");
+}
+
+TEST_F(ToolstackTest, MemoryMovesBelowItsMaximum) {
+    config.max_memory_mib = 16;
+    const cero_domid domain = create_domain(machine, config, options);
+    const auto& fake = control.table[domain];
+    const auto target = [&] { return store.read(domain_path(domain) + "/memory/target").value(); };
+    EXPECT_EQ(fake.memory_map_kib, 16u * 1024);
+    EXPECT_EQ(fake.info.max_pages, (8 * 1024 + memory_slack_kib) / 4);
+    set_memory(machine, domain, 16);
+    EXPECT_EQ(target(), "16384");
+    EXPECT_EQ(fake.info.max_pages, (16 * 1024 + memory_slack_kib) / 4);
+    set_memory(machine, domain, 4);
+    EXPECT_EQ(target(), "4096");
+    EXPECT_NE(message_of([&] { set_memory(machine, domain, 17); }).find("1 to 16 are possible"),
+              std::string::npos);
+    EXPECT_EQ(target(), "4096");
+    EXPECT_NE(message_of([&] { set_memory_limit(machine, domain, 17); }).find("at most 16 MiB"),
+              std::string::npos);
+    EXPECT_NE(message_of([&] { set_memory_limit(machine, domain, 3); }).find("below the 4 MiB"),
+              std::string::npos);
+    set_memory_limit(machine, domain, 6);
+    EXPECT_NE(message_of([&] { set_memory(machine, domain, 7); }).find("1 to 6 are possible"),
+              std::string::npos);
+}
+
+TEST_F(ToolstackTest, CoreHoldsWhatTheGuestSees) {
+    const cero_domid domain = create_domain(machine, config, options);
+    const std::string path = testing::TempDir() + "/toolstack.core";
+    ::unlink(path.c_str());
+    const CoreDump core = dump_core(machine, domain, path, false);
+    EXPECT_TRUE(core.is_whole);
+    EXPECT_EQ(core.vcpus, 1u);
+    EXPECT_TRUE(control.table[domain].is_running);
+    const std::string text = read_file(path, 64 << 20).value();
+    const auto* elf = reinterpret_cast<const Elf64_Ehdr*>(text.data());
+    ASSERT_EQ(elf->e_type, ET_CORE);
+    ASSERT_EQ(elf->e_phnum, core.mappings + 1);
+    const auto* headers = reinterpret_cast<const Elf64_Phdr*>(text.data() + elf->e_phoff);
+    EXPECT_EQ(headers[0].p_type, std::uint32_t{PT_NOTE});
+    // The kernel's first bytes, at the address that its page tables give them.
+    const cero_vcpu_guest_context& context = control.table[domain].context;
+    bool found = false;
+    for (unsigned i = 1; i < elf->e_phnum; ++i) {
+        ASSERT_LE(headers[i].p_offset + headers[i].p_filesz, text.size());
+        const std::uint64_t entry = context.user_regs.rip;
+        if (entry < headers[i].p_vaddr || entry >= headers[i].p_vaddr + headers[i].p_filesz)
+            continue;
+        found = true;
+        const std::string image = read_file(kernel, 64 << 20).value();
+        const std::string_view code{
+            text.data() + headers[i].p_offset + (entry - headers[i].p_vaddr), 16};
+        EXPECT_NE(image.find(code), std::string::npos);
+    }
+    EXPECT_TRUE(found);
+    EXPECT_NE(message_of([&] { dump_core(machine, domain, path, false); }).find("of this name"),
+              std::string::npos);
+    EXPECT_EQ(dump_core(machine, domain, path, true).pages, core.pages);
+    EXPECT_NE(message_of([&] { dump_core(machine, 77, path, true); }).find("it is gone"),
+              std::string::npos);
+    ::unlink(path.c_str());
 }
 
 TEST(RestartBrake, StopsALoop) {

@@ -63,8 +63,9 @@ Requests domain_nodes(cero_domid domain, const config::DomainConfig& config) {
     write(requests, home + "/vm", vm);
     write(requests, home + "/memory/static-max", std::to_string(config.max_memory_mib * 1024));
     write(requests, home + "/memory/target", std::to_string(config.memory_mib * 1024));
-    for (unsigned vcpu = 0; vcpu < config.vcpus; ++vcpu)
-        write(requests, fmt::format("{}/cpu/{}/availability", home, vcpu), "online");
+    for (unsigned vcpu = 0; vcpu < config.max_vcpus; ++vcpu)
+        write(requests, availability_path(domain, vcpu),
+              vcpu < config.vcpus ? "online" : "offline");
     write(requests, home + "/control/platform-feature-multiprocessor-suspend", "1");
     write(requests, home + "/control/platform-feature-xs_reset_watches", "1");
     requests.emplace_back(store::Op::mkdir, control::path_payload(home + "/device"));
@@ -97,9 +98,10 @@ public:
             return 0;
         try {
             create(plan);
-        } catch (const control::HypercallError& error) {
+        } catch (const Error& error) {
+            const bool vanished = is_created_ && has_vanished();
             unwind();
-            if (error.number() == ESRCH)
+            if (vanished)
                 throw Error{ExitCode::failed,
                             fmt::format("domain {} ({}): it vanished while it was created: {}",
                                         domain_, config_.name, error.what()),
@@ -167,10 +169,12 @@ private:
     }
 
     void create(const builder::Plan& plan) {
-        domain_ = machine_.control.create_domain(*config_.uuid, config_.vcpus);
+        domain_ = machine_.control.create_domain(*config_.uuid, config_.max_vcpus);
         is_created_ = true;
-        machine_.control.set_max_vcpus(domain_, config_.vcpus);
-        machine_.control.set_max_memory(domain_, config_.max_memory_mib * 1024);
+        machine_.control.set_max_vcpus(domain_, config_.max_vcpus);
+        // What it has now is the limit: `cero mem-set` raises it, up to "maxmem".
+        machine_.control.set_max_memory(domain_, config_.memory_mib * 1024 + memory_slack_kib);
+        machine_.control.set_memory_map(domain_, config_.max_memory_mib * 1024);
         set_affinity();
         if (config_.weight || config_.cap) {
             control::SchedulerParameters parameters = machine_.control.scheduler(domain_);
@@ -189,15 +193,19 @@ private:
         wait_for_backends(machine_.store, domain_, devices, options_.device_timeout_ms);
         make_directories(state_directory);
         write_file(config_file(domain_), config::to_text(config_));
-        const auto info = machine_.control.domain(domain_);
-        if (!info || (info->flags & CERO_DOMINF_dying) != 0)
-            throw control::HypercallError{ESRCH, "destroyed by somebody else"};
+        if (has_vanished())
+            throw Error{ExitCode::failed, "destroyed by somebody else"};
         if (!options_.start_paused)
             machine_.control.unpause(domain_);
     }
 
+    bool has_vanished() {
+        const auto info = machine_.control.domain(domain_);
+        return !info || (info->flags & CERO_DOMINF_dying) != 0;
+    }
+
     void set_affinity() {
-        for (unsigned vcpu = 0; vcpu < config_.vcpus && !config_.cpus.empty(); ++vcpu) {
+        for (unsigned vcpu = 0; vcpu < config_.max_vcpus && !config_.cpus.empty(); ++vcpu) {
             auto cpus = config_.cpus.size() == 1     ? config_.cpus.front()
                         : vcpu < config_.cpus.size() ? config_.cpus[vcpu]
                                                      : std::vector<bool>{};

@@ -45,6 +45,9 @@ void clean_up_after(Machine& machine, cero_domid domain, int timeout_ms);
 /// Asks the guest by control/shutdown: "poweroff", "reboot". Throws Error when it cannot be asked.
 void request_shutdown(Machine& machine, cero_domid domain, const std::string& kind);
 
+/// A domain may have so much more than its target: what kernels count is not exact.
+constexpr std::uint64_t memory_slack_kib = 1024;
+
 /// The configuration that a domain was created from, if it is known.
 [[nodiscard]] std::optional<config::DomainConfig> saved_config(cero_domid domain);
 void rename_domain(Machine& machine, cero_domid domain, const std::string& name);

@@ -26,6 +26,9 @@ inline std::string config_file(cero_domid domain) {
 inline std::string domain_path(cero_domid domain) {
     return fmt::format("/local/domain/{}", domain);
 }
+inline std::string availability_path(cero_domid domain, unsigned vcpu) {
+    return fmt::format("/local/domain/{}/cpu/{}/availability", domain, vcpu);
+}
 inline std::string frontend_path(cero_domid domain, std::string_view kind, unsigned device) {
     return fmt::format("/local/domain/{}/device/{}/{}", domain, kind, device);
 }

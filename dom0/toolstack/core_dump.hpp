@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Core files of domains: what the kernel of a domain sees, as an ELF core that gdb reads.
+#pragma once
+
+#include "toolstack/domains.hpp"
+
+#include <string>
+
+namespace cero::toolstack {
+
+struct CoreDump {
+    std::uint64_t pages{};    ///< in the file, 4 KiB each
+    std::uint64_t mappings{}; ///< PT_LOAD headers: runs of addresses
+    unsigned vcpus{};         ///< threads of the core
+    bool is_whole{true}; ///< false: page tables map more than a sane kernel's; the rest is left out
+};
+
+/// Writes `path`: the domain's pages once each, a PT_LOAD for each run of virtual addresses that
+/// the page tables of its first started vCPU map to them (a
+/// table that is there many times counts twice), and an NT_PRSTATUS for each started vCPU.
+/// The domain stands still meanwhile. An existing file is replaced only with `replace`. Throws
+/// Error, and then no new file is left. Source of the format: ELF-64, System V ABI.
+CoreDump dump_core(Machine& machine, cero_domid domain, const std::string& path, bool replace);
+
+/// A name for the core of a domain that has crashed: /var/lib/cero/dump/DATE-TIME-NAME.ID.core.
+[[nodiscard]] std::string core_file(cero_domid domain, const std::string& name);
+
+} // namespace cero::toolstack
