@@ -9,6 +9,7 @@ import importlib.util
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -194,6 +195,7 @@ def main():
             parser.error(f"--only {pattern}: no such stage; --list names them")
     if options.only:
         stages = [stage for stage in stages if any(fnmatch.fnmatch(stage.NAME, p) for p in options.only)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # QEMU and the scratch files go, too
     try:
         prepare(("build", "run", "linux"), targets=IMAGES)
         results = Runner(options, stages).run()
