@@ -39,6 +39,26 @@ def extract_elf(image):
 MODULES = ("xen-blkfront.ko", "xen-netfront.ko")
 
 
+def fetch_pv_grub():
+    """GRUB's own PV build, a boot loader that runs as a guest's kernel."""
+    target = CACHE / "linux" / "grub-x86_64-xen.bin"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cero-grub-") as scratch:
+        print("fetching grub-xen-host", flush=True)
+        try:
+            subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "grub-xen-host"], cwd=scratch,
+                           check=True, stdout=subprocess.DEVNULL)
+        except subprocess.CalledProcessError as error:
+            raise Failure("apt-get cannot fetch the package grub-xen-host: run `apt-get update`") from error
+        subprocess.run(["dpkg-deb", "-x", str(next(Path(scratch).glob("*.deb"))), f"{scratch}/tree"], check=True)
+        partial = target.with_name(f"{target.name}.part-{os.getpid()}")  # two tests may fetch at once
+        shutil.copyfile(next(Path(scratch, "tree").rglob(target.name)), partial)
+        partial.rename(target)
+    return target
+
+
 def fetch_linux():
     """The directory with Debian's kernel: vmlinuz as packaged, vmlinux taken out of it, the front ends' modules."""
     target = CACHE / "linux"
@@ -71,6 +91,7 @@ def linux_elf():
 
 def place(target, what):
     """Writes a text, or copies a file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(what, Path):
         shutil.copy(what, target)
     else:
