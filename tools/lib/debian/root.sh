@@ -55,6 +55,7 @@ configure() {
     chmod 600 "$root/root/.ssh/authorized_keys"
     cp "$FILES/grub.cfg" "$root/boot/grub/grub.cfg"
     cp "$FILES/eth0.network" "$root/etc/systemd/network/20-wired.network"
+    cp "$FILES/vcpus.rules" "$root/etc/udev/rules.d/90-vcpus.rules"
     in_root systemctl -q enable systemd-networkd systemd-resolved
     in_root systemctl -q mask systemd-networkd-wait-online.service # a disk-only guest has nothing to wait for
     in_root systemctl -q disable apt-daily.timer apt-daily-upgrade.timer
