@@ -59,6 +59,7 @@ struct Domain {
     static constexpr unsigned watchdog_count = 2;
     Timer watchdogs[watchdog_count]; ///< bound when in use; domain lock
     std::uint64_t logged_missing{};  ///< hypercall numbers whose absence has been logged
+    std::uint32_t logged_refusals{}; ///< hypercalls that failed and were logged; they stop at a number
     char console_line[120]{};        ///< what an unprivileged domain has written of the current line
     std::uint32_t console_length{};
     std::uint32_t console_credit{};

@@ -97,8 +97,13 @@ std::int64_t finish_hypercall(Vcpu& vcpu, std::uint64_t number, std::int64_t res
         arch::restart_hypercall(vcpu, number, args);
         return static_cast<std::int64_t>(number);
     }
-    if (result != -static_cast<std::int64_t>(Errno::nosys))
-        arch::log(arch::Level::debug, "d%uv%u: hypercall %lu(%lx, %lx, %lx) = %ld, rip %lx", vcpu.domain->id.raw(),
+    // Kernels probe with vcpu_op, Linux 8,000 times; and no guest may wash everybody's lines out of the ring.
+    constexpr std::uint32_t most = 100;
+    Domain& domain = *vcpu.domain;
+    if (result != -static_cast<std::int64_t>(Errno::nosys) && number != CERO_HYPERCALL_vcpu_op &&
+        __atomic_load_n(&domain.logged_refusals, __ATOMIC_RELAXED) < most &&
+        __atomic_fetch_add(&domain.logged_refusals, 1, __ATOMIC_RELAXED) < most)
+        arch::log(arch::Level::debug, "d%uv%u: hypercall %lu(%lx, %lx, %lx) = %ld, rip %lx", domain.id.raw(),
                   vcpu.id.raw(), number, vcpu.arch.regs.rdi, vcpu.arch.regs.rsi, vcpu.arch.regs.rdx, result,
                   vcpu.arch.regs.rip);
     return result;
