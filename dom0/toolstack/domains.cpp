@@ -90,10 +90,10 @@ public:
             if (!config_.vifs[i].mac)
                 config_.vifs[i].mac = make_mac(*config_.uuid, i);
         check_names();
+        check_machine(); // first: an absurd size is no fault of the images
         const builder::Plan plan = builder::Plan::make(config_.kernel, config_.ramdisk,
                                                        config_.command_line, config_.memory_mib);
         check_disks();
-        check_machine();
         if (options_.check_only)
             return 0;
         try {
