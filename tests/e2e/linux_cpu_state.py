@@ -70,7 +70,7 @@ def cpu_state(rig):
     with rig.guest("one"):
         check(rig.run("grep -c ^processor /proc/cpuinfo").strip() == "4", "it does not see four CPUs")
         rig.run("cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
-        for program in ("faults", "debug", "segments", "compat", "clock check", WAKEUPS.format(10)):
+        for program in ("faults", "debug", "segments", "compat", "clock check", "counters", WAKEUPS.format(10)):
             rig.run(program, 180)
     with rig.guest("two"):
         rig.send_background("registers 30 4")

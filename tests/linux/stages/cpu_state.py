@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Registers, faults, ptrace, gdb, segments, 32-bit programs, core dumps, clocks, wake-ups (tests/linux/programs)."""
+"""Registers, faults, ptrace, gdb, segments, 32-bit programs, performance counters refused, clocks, wake-ups (tests/linux/programs)."""
 
 from machine import check
 
@@ -14,7 +14,7 @@ GDB = ("gdb -q -batch -ex 'break step' -ex run -ex 'watch *(int*)&counter' -ex c
 
 
 def run(linux, short):
-    for program in ("faults", "debug", "segments", "compat", "clock check"):
+    for program in ("faults", "debug", "segments", "compat", "clock check", "counters"):
         linux.run(f"/tests/{program}", 240)
     seconds = 10 if short else 120
     linux.run(f"/tests/registers {seconds} 8", seconds + 120)
