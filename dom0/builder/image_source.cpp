@@ -20,8 +20,6 @@ namespace cero::builder {
 
 namespace {
 
-constexpr std::size_t unpacked_max = std::size_t{512} << 20;
-
 class FileSource final : public ImageSource {
 public:
     FileSource(Fd fd, std::uint64_t size) : fd_{std::move(fd)}, size_{size} {}
@@ -53,13 +51,28 @@ private:
 
 constexpr const char* broken_remedy = "Copy the file again: it seems to be damaged or cut short.";
 
-std::vector<std::uint8_t> unpack_gzip(std::span<const std::uint8_t> packed,
-                                      const std::string& path) {
+/// What a decoder stopped at: the limit, or data that it cannot make sense of.
+[[noreturn]] void refuse_packed(const std::string& path, std::string_view packing,
+                                bool is_too_large, std::size_t unpacked_max) {
+    if (is_too_large)
+        refuse(path,
+               fmt::format("its {} data unpacks to {} MiB or more, which is the limit", packing,
+                           unpacked_max >> 20),
+               "No kernel is as large as that: name one, or give it unpacked.");
+    refuse(path, fmt::format("its {} data is corrupt or truncated", packing), broken_remedy);
+}
+
+std::size_t first_room(std::size_t packed, std::size_t unpacked_max) noexcept {
+    return std::min(std::max<std::size_t>(packed * 4, 1 << 16), unpacked_max);
+}
+
+std::vector<std::uint8_t> unpack_gzip(std::span<const std::uint8_t> packed, const std::string& path,
+                                      std::size_t unpacked_max) {
     z_stream stream{};
     constexpr int gzip_window = 15 + 16;
     if (::inflateInit2(&stream, gzip_window) != Z_OK)
         refuse(path, "cannot start the gzip decoder");
-    std::vector<std::uint8_t> out(std::max<std::size_t>(packed.size() * 4, 1 << 16));
+    std::vector<std::uint8_t> out(first_room(packed.size(), unpacked_max));
     stream.next_in = const_cast<Bytef*>(packed.data()); // NOLINT: zlib's interface is not const
     stream.avail_in = static_cast<uInt>(packed.size());
     int result = Z_OK;
@@ -76,18 +89,20 @@ std::vector<std::uint8_t> unpack_gzip(std::span<const std::uint8_t> packed,
         done = now;
     }
     ::inflateEnd(&stream);
-    if (result != Z_STREAM_END)
-        refuse(path, "its gzip data is corrupt or truncated", broken_remedy);
+    const bool is_too_large = done == unpacked_max && (result == Z_OK || result == Z_STREAM_END);
+    if (result != Z_STREAM_END || is_too_large)
+        refuse_packed(path, "gzip", is_too_large, unpacked_max);
     out.resize(done);
     return out;
 }
 
-std::vector<std::uint8_t> unpack_xz(std::span<const std::uint8_t> packed, const std::string& path) {
+std::vector<std::uint8_t> unpack_xz(std::span<const std::uint8_t> packed, const std::string& path,
+                                    std::size_t unpacked_max) {
     lzma_stream stream = LZMA_STREAM_INIT;
     constexpr std::uint64_t decoder_memory = std::uint64_t{256} << 20;
     if (::lzma_stream_decoder(&stream, decoder_memory, 0) != LZMA_OK)
         refuse(path, "cannot start the xz decoder");
-    std::vector<std::uint8_t> out(std::max<std::size_t>(packed.size() * 4, 1 << 16));
+    std::vector<std::uint8_t> out(first_room(packed.size(), unpacked_max));
     stream.next_in = packed.data();
     stream.avail_in = packed.size();
     lzma_ret result = LZMA_OK;
@@ -103,19 +118,21 @@ std::vector<std::uint8_t> unpack_xz(std::span<const std::uint8_t> packed, const 
             result = LZMA_DATA_ERROR;
     }
     ::lzma_end(&stream);
-    if (result != LZMA_STREAM_END)
-        refuse(path, "its xz data is corrupt or truncated", broken_remedy);
+    const bool is_too_large =
+        done == unpacked_max && (result == LZMA_OK || result == LZMA_STREAM_END);
+    if (result != LZMA_STREAM_END || is_too_large)
+        refuse_packed(path, "xz", is_too_large, unpacked_max);
     out.resize(done);
     return out;
 }
 
-std::vector<std::uint8_t> unpack_zstd(std::span<const std::uint8_t> packed,
-                                      const std::string& path) {
+std::vector<std::uint8_t> unpack_zstd(std::span<const std::uint8_t> packed, const std::string& path,
+                                      std::size_t unpacked_max) {
     ZSTD_DCtx* context = ::ZSTD_createDCtx();
     if (context == nullptr)
         refuse(path, "cannot start the zstd decoder");
     ::ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, 27);
-    std::vector<std::uint8_t> out(std::max<std::size_t>(packed.size() * 4, 1 << 16));
+    std::vector<std::uint8_t> out(first_room(packed.size(), unpacked_max));
     ZSTD_inBuffer in{packed.data(), packed.size(), 0};
     ZSTD_outBuffer target{out.data(), out.size(), 0};
     std::size_t result = 1;
@@ -134,8 +151,9 @@ std::vector<std::uint8_t> unpack_zstd(std::span<const std::uint8_t> packed,
         }
     }
     ::ZSTD_freeDCtx(context);
-    if (result != 0)
-        refuse(path, "its zstd data is corrupt or truncated", broken_remedy);
+    const bool is_too_large = target.pos == unpacked_max && ::ZSTD_isError(result) == 0;
+    if (result != 0 || is_too_large)
+        refuse_packed(path, "zstd", is_too_large, unpacked_max);
     out.resize(target.pos);
     return out;
 }
@@ -143,7 +161,8 @@ std::vector<std::uint8_t> unpack_zstd(std::span<const std::uint8_t> packed,
 struct Packing {
     std::string_view name;
     std::string_view magic;
-    std::vector<std::uint8_t> (*unpack)(std::span<const std::uint8_t>, const std::string&);
+    std::vector<std::uint8_t> (*unpack)(std::span<const std::uint8_t>, const std::string&,
+                                        std::size_t);
 };
 
 constexpr std::array packings{
@@ -222,7 +241,7 @@ std::unique_ptr<ImageSource> open_image(const std::string& path, std::string_vie
 }
 
 std::unique_ptr<ImageSource> unwrap_kernel(std::unique_ptr<ImageSource> source,
-                                           const std::string& path) {
+                                           const std::string& path, std::size_t unpacked_max) {
     const Range range = payload_of(*source, path);
     std::array<std::uint8_t, 8> start{};
     const std::size_t start_size = std::min<std::uint64_t>(start.size(), range.size);
@@ -232,7 +251,9 @@ std::unique_ptr<ImageSource> unwrap_kernel(std::unique_ptr<ImageSource> source,
     if (packing == nullptr && range.offset == 0)
         return source;
     if (range.size > unpacked_max)
-        refuse(path, "is too large");
+        refuse(path,
+               fmt::format("it is larger than {} MiB, which is the limit", unpacked_max >> 20),
+               "No kernel is as large as that: name one.");
     std::vector<std::uint8_t> bytes(range.size);
     if (!source->read(range.offset, bytes))
         refuse(path, "cannot be read", broken_remedy);
@@ -241,7 +262,7 @@ std::unique_ptr<ImageSource> unwrap_kernel(std::unique_ptr<ImageSource> source,
     if (packing->unpack == nullptr)
         refuse(path, fmt::format("{} compression is not supported", packing->name),
                "Pack the kernel with gzip, xz or zstd, or give it unpacked.");
-    return std::make_unique<MemorySource>(packing->unpack(bytes, path));
+    return std::make_unique<MemorySource>(packing->unpack(bytes, path, unpacked_max));
 }
 
 } // namespace cero::builder

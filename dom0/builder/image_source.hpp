@@ -35,9 +35,13 @@ private:
 [[nodiscard]] std::unique_ptr<ImageSource> open_image(const std::string& path,
                                                       std::string_view role);
 
+/// A wrapped kernel is smaller than this, packed and unpacked: it passes through dom0's memory.
+constexpr std::size_t unpacked_kernel_max = std::size_t{512} << 20;
+
 /// Takes off what a kernel may be wrapped in (bzImage; gzip, xz or zstd), or returns the source as
-/// it is. `path` is for messages. Throws Error for a broken or unknown wrapping.
-[[nodiscard]] std::unique_ptr<ImageSource> unwrap_kernel(std::unique_ptr<ImageSource> source,
-                                                         const std::string& path);
+/// it is. `path` is for messages. Throws Error for a broken, unknown or too large wrapping.
+[[nodiscard]] std::unique_ptr<ImageSource>
+unwrap_kernel(std::unique_ptr<ImageSource> source, const std::string& path,
+              std::size_t unpacked_max = unpacked_kernel_max);
 
 } // namespace cero::builder

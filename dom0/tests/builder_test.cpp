@@ -320,6 +320,31 @@ TEST_F(BuilderTest, CompressedKernels) {
     EXPECT_NE(refusal(kernel_path).find("bzip2 compression is not supported"), std::string::npos);
 }
 
+TEST_F(BuilderTest, TheLimitOfAnUnpackedKernelIsNamed) {
+    constexpr std::size_t limit = 4 << 20;
+    const auto message = [&](const std::string& file) -> std::string {
+        try {
+            (void)unwrap_kernel(
+                std::make_unique<MemorySource>(std::vector<std::uint8_t>{file.begin(), file.end()}),
+                "/boot/huge", limit);
+        } catch (const Error& error) {
+            EXPECT_FALSE(error.remedy().empty());
+            return error.what();
+        }
+        return "(accepted)";
+    };
+    for (const auto& pack : {&gzip, &xz, &zstd}) {
+        EXPECT_EQ(message(pack(std::string(limit - 1, 'k'))), "(accepted)");
+        for (const std::size_t size : {limit, limit + 1, 3 * limit}) {
+            const std::string text = message(pack(std::string(size, 'k')));
+            EXPECT_NE(text.find("4 MiB"), std::string::npos) << text;
+            EXPECT_EQ(text.find("corrupt"), std::string::npos) << text;
+        }
+        const std::string cut = pack(KernelRecipe{}.build());
+        EXPECT_NE(message(cut.substr(0, cut.size() / 2)).find("truncated"), std::string::npos);
+    }
+}
+
 TEST_F(BuilderTest, WrongKernelsAreNamed) {
     const auto expect = [&](const KernelRecipe& recipe, const char* text) {
         const std::string message = refusal(recipe);
