@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Configures and builds the tree, and makes the files that a machine boots from."""
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -13,6 +15,15 @@ from disk import make_demo_disk
 from host import ensure_packages, ensure_sources
 from paths import BUILD, CACHE, DEMO_DISK, HYPERVISOR, INITRAMFS, ISO, KERNEL, ROOT
 from progress import Failure, run_step, say
+
+
+@contextlib.contextmanager
+def alone(directory):
+    """One process at a time makes things in `directory`; the others wait and then find them made."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / ".lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def configure(directory=BUILD, environment=None, options=()):
@@ -49,18 +60,22 @@ IMAGES = tuple(path.name for path in (HYPERVISOR, KERNEL, INITRAMFS, ISO))
 
 def prepare(groups=("build", "run"), targets=()):
     """From a bare machine to a built tree, or to the given targets of it."""
-    ensure_packages(groups)
-    ensure_sources()
-    configure()
-    compile_all(targets=targets)
+    with alone(CACHE):
+        ensure_packages(groups)
+        ensure_sources()
+        configure()
+        compile_all(targets=targets)
 
 
 def ensure_demo_disk():
-    if not DEMO_DISK.exists():
-        if not shutil.which("sfdisk") or not shutil.which("mke2fs"):
-            os.environ["PATH"] += ":/usr/sbin:/sbin"
-        say(f"making the demo disk {DEMO_DISK}")
-        make_demo_disk(DEMO_DISK)
+    if DEMO_DISK.exists():
+        return DEMO_DISK
+    with alone(CACHE):
+        if not DEMO_DISK.exists():
+            if not shutil.which("sfdisk") or not shutil.which("mke2fs"):
+                os.environ["PATH"] += ":/usr/sbin:/sbin"
+            say(f"making the demo disk {DEMO_DISK}")
+            make_demo_disk(DEMO_DISK)
     return DEMO_DISK
 
 
