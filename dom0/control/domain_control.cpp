@@ -73,6 +73,7 @@ public:
     MachineInfo machine() override;
     VersionInfo version() override;
     std::string log_text(bool clear) override;
+    std::optional<std::uint64_t> audit_frames() override;
     std::optional<unsigned> port_status(cero_domid domain, cero_evtchn_port port) override;
     std::vector<std::uint64_t> cpu_idle_times() override;
 
@@ -435,6 +436,17 @@ std::string HypervisorControl::log_text(bool clear) {
     read.count = room;
     check(try_call(CERO_HYPERCALL_sysctl, buffer_.address()), "cannot read the hypervisor's log");
     return {reinterpret_cast<const char*>(call + 1), std::min(read.count, room)};
+}
+
+std::optional<std::uint64_t> HypervisorControl::audit_frames() {
+    auto* call = arguments(sizeof(cero_sysctl)).as<cero_sysctl>();
+    call->cmd = CERO_SYSCTL_audit_frames;
+    call->interface_version = CERO_SYSCTL_INTERFACE_VERSION;
+    const long result = try_call(CERO_HYPERCALL_sysctl, buffer_.address());
+    if (result == -ENOSYS || result == -EOPNOTSUPP)
+        return std::nullopt;
+    check(result, "frames: cannot audit them");
+    return call->u.audit_frames.wrong;
 }
 
 std::optional<unsigned> HypervisorControl::port_status(cero_domid domain, cero_evtchn_port port) {

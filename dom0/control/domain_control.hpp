@@ -116,6 +116,9 @@ public:
     [[nodiscard]] virtual VersionInfo version() = 0;
     /// The hypervisor's log, oldest first.
     [[nodiscard]] virtual std::string log_text(bool clear) = 0;
+    /// How many frames and accounts the hypervisor finds to disagree with what holds references to
+    /// them (its log names them); std::nullopt when this hypervisor cannot tell.
+    [[nodiscard]] virtual std::optional<std::uint64_t> audit_frames() = 0;
     /// 0 closed, 1 unbound, 2 interdomain ..., std::nullopt past the domain's last port.
     [[nodiscard]] virtual std::optional<unsigned> port_status(cero_domid domain,
                                                               cero_evtchn_port port) = 0;

@@ -58,7 +58,6 @@ void DomainDaemon::restart(cero_domid domain, const config::DomainConfig& config
     config::DomainConfig next = config;
     if (keep_old) {
         // The old one gives up its name, its UUID in the store and its devices, and stays.
-        const auto vm = machine_.store.read(toolstack::domain_path(domain) + "/vm");
         toolstack::clean_up_after(machine_, domain, device_timeout_ms);
         machine_.store.write(toolstack::domain_path(domain) + "/name",
                              fmt::format("{}-{}", config.name, domain));

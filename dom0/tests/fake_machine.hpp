@@ -49,6 +49,8 @@ public:
     int calls{0};
     int fail_with{EINVAL};
     bool large_extents{true};
+    std::optional<std::uint64_t> wrong_frames{0}; ///< what audits find
+    int audit_fails_with{0};
     unsigned cpus{2};
 
     [[nodiscard]] std::size_t free_frames() const noexcept { return free_.size(); }
@@ -184,6 +186,11 @@ public:
     }
     control::VersionInfo version() override { return {}; }
     std::string log_text(bool) override { return {}; }
+    std::optional<std::uint64_t> audit_frames() override {
+        if (audit_fails_with != 0)
+            throw control::HypercallError{audit_fails_with, "injected failure"};
+        return wrong_frames;
+    }
     std::optional<unsigned> port_status(cero_domid number, cero_evtchn_port port) override {
         const auto at = table.find(number);
         if (at == table.end() || port > at->second.ports)

@@ -15,6 +15,8 @@
 #include <elf.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace cero::toolstack {
 namespace {
 
@@ -337,6 +339,36 @@ TEST_F(ToolstackTest, CheckFindsWhatIsWrong) {
     store.write("/local/domain/0/backend/vbd/77/51712/state", "4");
     const CheckReport report = check_machine(machine);
     EXPECT_EQ(report.problems.size(), 2u);
+}
+
+TEST_F(ToolstackTest, CheckAuditsTheFrames) {
+    control.wrong_frames = 3;
+    ASSERT_EQ(check_machine(machine).problems.size(), 1u);
+    EXPECT_NE(check_machine(machine).problems[0].find("3 do not agree"), std::string::npos);
+    control.wrong_frames.reset(); // Xen
+    EXPECT_TRUE(check_machine(machine).problems.empty());
+    for (const auto& [error, text] : {std::pair{EBUSY, "busy"}, {ENOMEM, "no memory"}}) {
+        control.audit_fails_with = error; // unknown is not clean
+        ASSERT_EQ(check_machine(machine).problems.size(), 1u);
+        EXPECT_NE(check_machine(machine).problems[0].find(text), std::string::npos);
+    }
+}
+
+TEST_F(ToolstackTest, CheckKnowsALoweredLimitFromAWrongOne) {
+    const cero_domid domain = create_domain(machine, config, options);
+    EXPECT_TRUE(check_machine(machine).problems.empty());
+    set_memory(machine, domain, 4); // the guest has no balloon
+    const CheckReport lowered = check_machine(machine);
+    EXPECT_TRUE(lowered.problems.empty()) << lowered.problems.front();
+    const auto figure =
+        std::ranges::find(lowered.figures, fmt::format("domain {} pages to give back", domain),
+                          &std::pair<std::string, std::uint64_t>::first);
+    ASSERT_NE(figure, lowered.figures.end());
+    EXPECT_GT(figure->second, 0u);
+    control.table[domain].info.tot_pages = (config.max_memory_mib + 2) * 256;
+    const auto problems = check_machine(machine).problems;
+    ASSERT_FALSE(problems.empty());
+    EXPECT_NE(problems[0].find("2560 pages, its limit is 2304"), std::string::npos) << problems[0];
 }
 
 TEST(ConsoleRing, PassesEveryByteAndSurvivesNonsense) {

@@ -6,6 +6,7 @@
 #include "toolstack/paths.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <map>
@@ -43,6 +44,44 @@ std::optional<cero_domid> number_of(const std::string& text) {
     return number;
 }
 
+/// A guest keeps what it has when its limit goes down (`mem-set`) until its balloon gives pages
+/// back, if it has one; more than it was created for is never right.
+void check_memory(const control::DomainInfo& info, CheckReport& report) {
+    if (info.tot_pages <= info.max_pages || info.domain == 0)
+        return;
+    report.figures.emplace_back(fmt::format("domain {} pages to give back", info.domain),
+                                info.tot_pages - info.max_pages);
+    constexpr std::uint64_t kib_per_page = CERO_PAGE_SIZE / 1024;
+    const auto config = saved_config(info.domain);
+    const std::uint64_t most =
+        config ? (config->max_memory_mib * 1024 + memory_slack_kib) / kib_per_page : info.max_pages;
+    if (info.tot_pages > most)
+        report.problems.push_back(fmt::format("domain {}: it has {} pages, its limit is {}",
+                                              info.domain, info.tot_pages, most));
+}
+
+/// The hypervisor counts every frame again; its log names those that are wrong.
+void audit_frames(control::DomainControl& control, CheckReport& report) {
+    try {
+        const auto wrong = control.audit_frames();
+        if (!wrong)
+            return; // not this hypervisor
+        report.figures.emplace_back("frames that disagree", *wrong);
+        if (*wrong != 0)
+            report.problems.push_back(
+                fmt::format("frames: {} do not agree with the page tables, roots and grants that "
+                            "hold them; \"cero dmesg\" names them (\"audit:\")",
+                            *wrong));
+    } catch (const control::HypercallError& error) {
+        report.problems.push_back(
+            error.number() == EBUSY
+                ? std::string{"frames: not audited, page tables were busy; check again"}
+            : error.number() == ENOMEM
+                ? std::string{"frames: not audited, the hypervisor has no memory for it"}
+                : fmt::format("frames: not audited: {}", error.what()));
+    }
+}
+
 } // namespace
 
 CheckReport check_machine(Machine& machine) {
@@ -61,9 +100,7 @@ CheckReport check_machine(Machine& machine) {
             report.problems.push_back(
                 fmt::format("domain {}: it is dead, but {} of its frames are still held",
                             info.domain, info.tot_pages));
-        if (info.tot_pages > info.max_pages && info.domain != 0)
-            report.problems.push_back(fmt::format("domain {}: it has {} pages, its limit is {}",
-                                                  info.domain, info.tot_pages, info.max_pages));
+        check_memory(info, report);
     }
     const control::MachineInfo figures = machine.control.machine();
     report.figures.emplace_back("domains", domains.size());
@@ -77,6 +114,7 @@ CheckReport check_machine(Machine& machine) {
             fmt::format("frames: {} in domains and {} free are more than the {} "
                         "that there are",
                         pages, figures.free_pages, figures.total_pages));
+    audit_frames(machine.control, report);
     std::map<std::string, std::string> names;
     for (const std::string& text :
          machine.store.list("/local/domain").value_or(std::vector<std::string>{})) {

@@ -31,6 +31,7 @@ def body():
                 rig.run("(dd if=/dev/zero of=/data/busy bs=64k count=2000; ping 10.0.2.2) >/dev/null 2>&1 &")
             if number % 2:
                 time.sleep(0.5)
+            rig.dom0("cero check")  # audits every frame while the guest works
             rig.dom0("cero destroy demo1", 60)
 
         rig.dom0("cero destroy demo1", 60)

@@ -155,10 +155,11 @@ void adopt_frames(Domain& domain, MachineFrame first, std::uint64_t count) noexc
 Status relinquish_domain_memory(Vcpu& current, Domain& domain, std::uint64_t& cursor) noexcept;
 
 /// Recomputes every count from the page tables, roots, grants and allocations, and logs each frame
-/// that disagrees. Returns how many do. All domains must be quiet (debug key, host tests).
-std::uint64_t frame_audit() noexcept;
-/// The same on a running machine: stops all CPUs meanwhile (milliseconds). Nothing: a CPU was in
-/// the middle of a long operation each time.
-std::optional<std::uint64_t> frame_audit_stopped() noexcept;
+/// that disagrees. Returns how many do; nothing when there is no memory for the counts. All domains
+/// must be quiet (host tests).
+std::optional<std::uint64_t> frame_audit() noexcept;
+/// The same on a running machine: stops all CPUs meanwhile (milliseconds). -ENOMEM; -EBUSY: a CPU
+/// was in the middle of a long operation each time.
+Result<std::uint64_t> frame_audit_stopped() noexcept;
 
 } // namespace cero

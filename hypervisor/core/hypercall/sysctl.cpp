@@ -105,7 +105,8 @@ void audit_frames() {
     if (const auto wrong = frame_audit_stopped())
         log(Level::info, "audit: %lu frames or accounts disagree", *wrong);
     else
-        log(Level::info, "audit: page tables were busy, nothing checked");
+        log(Level::warning, "audit: nothing checked: %s",
+            wrong.error() == Errno::nomem ? "no memory for the counts" : "page tables were busy");
 }
 
 /// Output of a debug key to the log.
@@ -174,6 +175,7 @@ Status apply(cero_sysctl& op) {
     case CERO_SYSCTL_availheap: op.u.availheap.avail_bytes = allocator_free_frames() << page_shift; return {};
     case CERO_SYSCTL_cputopoinfo: return topology(op.u.cputopoinfo);
     case CERO_SYSCTL_numainfo: return numa(op.u.numainfo);
+    case CERO_SYSCTL_audit_frames: op.u.audit_frames.wrong = TRY(frame_audit_stopped()); return {};
     default: return Errno::nosys;
     }
 }

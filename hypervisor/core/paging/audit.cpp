@@ -19,26 +19,31 @@ struct Count {
     std::uint32_t type_refs;
 };
 
-/// Expected counts of every frame, in a block of free memory.
+/// Expected counts of `room` frames at a time, in a block of free memory.
 class Audit {
 public:
-    explicit Audit(Count* counts) noexcept : counts_{counts} {}
+    Audit(Count* counts, std::uint64_t room) noexcept : counts_{counts}, room_{room} {}
 
     std::uint64_t run() noexcept {
-        for (std::uint64_t n = 0; n < frame_limit; ++n) count_frame(MachineFrame{n});
-        for (unsigned n = first_domain_slot; n <= last_domain_slot; ++n)
-            if (Domain* domain = domain_in_slot(DomainSlot{static_cast<std::uint16_t>(n)})) count_domain(*domain);
-        for (std::uint64_t n = 0; n < frame_limit; ++n) compare(MachineFrame{n});
+        for (first_ = 0; first_ < frame_limit; first_ += room_) count_and_compare();
         for (unsigned n = first_domain_slot; n <= last_domain_slot; ++n)
             if (Domain* domain = domain_in_slot(DomainSlot{static_cast<std::uint16_t>(n)})) compare_account(*domain);
         return wrong_;
     }
 
 private:
+    /// A reference may come from anywhere, so each part looks at every source.
+    void count_and_compare() noexcept {
+        for (std::uint64_t n = 0; n < room_; ++n) counts_[n] = {};
+        for (std::uint64_t n = 0; n < frame_limit; ++n) count_frame(MachineFrame{n});
+        for (unsigned n = first_domain_slot; n <= last_domain_slot; ++n)
+            if (Domain* domain = domain_in_slot(DomainSlot{static_cast<std::uint16_t>(n)})) count_domain(*domain);
+        for (std::uint64_t n = 0; n < room_ && first_ + n < frame_limit; ++n) compare(MachineFrame{first_ + n});
+    }
     void add(MachineFrame frame, std::uint32_t refs, std::uint32_t type_refs) noexcept {
-        if (!frame_exists(frame)) return;
-        counts_[frame.raw()].refs += refs;
-        counts_[frame.raw()].type_refs += type_refs;
+        if (!frame_exists(frame) || frame.raw() - first_ >= room_) return;
+        counts_[frame.raw() - first_].refs += refs;
+        counts_[frame.raw() - first_].type_refs += type_refs;
     }
     static bool is_domain_slot(DomainSlot slot) noexcept {
         return slot.raw() >= first_domain_slot && slot.raw() <= last_domain_slot;
@@ -86,7 +91,7 @@ private:
         const FrameWord word = frame_look(frame);
         if (!is_domain_slot(word.owner())) return;
         ++owned_[word.owner().raw()];
-        const Count& expected = counts_[frame.raw()];
+        const Count& expected = counts_[frame.raw() - first_];
         const bool wrong =
             expected.refs != word.refs() || expected.type_refs != word.type_refs() || word.is(FrameWord::locked);
         if (!wrong) return;
@@ -104,7 +109,7 @@ private:
     }
 
     Count* counts_;
-    std::uint64_t wrong_{};
+    std::uint64_t room_, first_{}, wrong_{};
     static inline std::uint32_t owned_[max_domain_slots];
 
 public:
@@ -112,6 +117,14 @@ public:
         for (auto& count : owned_) count = 0;
     }
 };
+
+std::uint64_t audit_in(MachineFrame first, unsigned order) noexcept {
+    Audit::reset();
+    // The block itself must not look free or owned while it is counted.
+    for (std::uint64_t n = 0; n < 1ull << order; ++n)
+        frame_word(first + n).store(FrameWord::owner_bits(slot_hypervisor), Order::relaxed);
+    return Audit{arch::frame_ptr<Count>(first), (page_size << order) / sizeof(Count)}.run();
+}
 
 /// Whether a CPU was stopped in the middle of a validation or teardown.
 bool any_locked() noexcept {
@@ -127,7 +140,8 @@ struct Meeting {
     std::uint32_t expected;
     Atomic<std::uint32_t> arrived{0};
     Atomic<bool> over{false};
-    std::optional<std::uint64_t> wrong;
+    Errno error{Errno::busy};
+    std::uint64_t wrong{};
 
     static void attend(void* argument) {
         auto& meeting = *static_cast<Meeting*>(argument);
@@ -139,43 +153,45 @@ struct Meeting {
         meeting.over.store(true, Order::release);
     }
     void hold() noexcept {
-        if (!any_locked()) wrong = frame_audit();
+        if (any_locked()) return;
+        const auto found = frame_audit();
+        error = found ? Errno::ok : Errno::nomem;
+        wrong = found.value_or(0);
     }
 };
 
 } // namespace
 
-std::optional<std::uint64_t> frame_audit_stopped() noexcept {
+Result<std::uint64_t> frame_audit_stopped() noexcept {
     constexpr int attempts = 1000; // a stopped CPU goes one table further in between
     for (int attempt = 0; attempt < attempts; ++attempt) {
         const CpuMask others = arch::online_cpus() & ~CpuMask::of(arch::this_cpu_id());
         std::uint32_t expected = 0;
         others.for_each([&](CpuId) { ++expected; });
-        Meeting meeting{expected, {}, {}, {}};
+        Meeting meeting{expected};
         if (others.empty())
             meeting.hold();
         else
             arch::call_on(others, &Meeting::attend, &meeting);
-        if (meeting.wrong) return meeting.wrong;
+        if (meeting.error == Errno::ok) return meeting.wrong;
+        if (meeting.error != Errno::busy) return meeting.error;
     }
-    return {};
+    return Errno::busy;
 }
 
-std::uint64_t frame_audit() noexcept {
+std::optional<std::uint64_t> frame_audit() noexcept {
+    constexpr std::uint64_t parts_max = 16; // more would stop the machine for too long
+    const std::uint64_t needed = frame_limit * sizeof(Count);
     unsigned order = 0;
-    while ((page_size << order) < frame_limit * sizeof(Count)) ++order;
-    auto block = order > max_order ? Result<FrameBlock>{Errno::nomem} : allocator_take(order, 0, true);
-    if (!block) {
-        arch::log(arch::Level::warning, "audit: no memory for the counts");
-        return 0;
+    while (order < max_order && (page_size << order) < needed) ++order;
+    for (;; --order) {
+        if (auto block = allocator_take(order, 0, false)) {
+            const std::uint64_t wrong = audit_in(block->first, order);
+            allocator_give(block->first, order);
+            return wrong;
+        }
+        if (order == 0 || (page_size << order) * parts_max < 2 * needed) return {};
     }
-    Audit::reset();
-    // The block itself must not look free or owned while it is counted.
-    for (std::uint64_t n = 0; n < 1ull << order; ++n)
-        frame_word(block->first + n).store(FrameWord::owner_bits(slot_hypervisor), Order::relaxed);
-    const std::uint64_t wrong = Audit{arch::frame_ptr<Count>(block->first)}.run();
-    allocator_give(block->first, order);
-    return wrong;
 }
 
 } // namespace cero

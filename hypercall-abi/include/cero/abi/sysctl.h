@@ -16,6 +16,8 @@
 #define CERO_SYSCTL_availheap 9
 #define CERO_SYSCTL_cputopoinfo 16
 #define CERO_SYSCTL_numainfo 17
+/* Operations that only Cero has. */
+#define CERO_SYSCTL_audit_frames 0x43450001u
 
 struct cero_sysctl_readconsole {
     uint8_t clear;
@@ -100,6 +102,10 @@ struct cero_sysctl_numainfo {
     cero_guest_ptr meminfo;
     cero_guest_ptr distance;
 };
+/* Recomputes the counts of all frames with every CPU stopped; the log names those that disagree. */
+struct cero_sysctl_audit_frames {
+    uint64_t wrong; /* out: frames and accounts that disagree */
+};
 
 struct cero_sysctl {
     uint32_t cmd;
@@ -114,6 +120,7 @@ struct cero_sysctl {
         struct cero_sysctl_availheap availheap;
         struct cero_sysctl_cputopoinfo cputopoinfo;
         struct cero_sysctl_numainfo numainfo;
+        struct cero_sysctl_audit_frames audit_frames;
         uint8_t room[128];
     } u;
 };
