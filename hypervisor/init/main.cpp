@@ -103,7 +103,7 @@ extern "C" [[noreturn]] void start_hypervisor(std::uint64_t boot_information) no
 }
 
 /// On the CPU's own stack.
-extern "C" [[noreturn]] void continue_start() noexcept {
+extern "C" [[noreturn, gnu::used]] void continue_start() noexcept {
     const platform::AcpiInfo& acpi = platform::acpi_info();
     arch::ioapic::init(acpi);
     arch::set_cpu_online(CpuId{0});

@@ -7,6 +7,10 @@
 
 #include <cero/abi/hypercall.h>
 
+#ifndef CERO_HOST_TEST
+#include <arch/x86_64/trap/guest_words.hpp>
+#endif
+
 namespace cero::arch {
 
 [[nodiscard]] bool copy_from_guest_any(void* to, GuestVirt from, std::size_t bytes) noexcept;
@@ -17,10 +21,7 @@ namespace cero::arch {
 [[nodiscard]] bool copy_from_guest(void* to, GuestVirt from, std::size_t bytes) noexcept;
 [[nodiscard]] bool copy_to_guest(GuestVirt to, const void* from, std::size_t bytes) noexcept;
 #else
-extern "C" std::uint64_t copy_guest_words(void* to, const void* from, std::uint64_t words);
-
-inline constexpr std::size_t max_guest_words = 9;
-
+constexpr bool is_few_words(std::size_t bytes) noexcept { return bytes != 0 && bytes % 4 == 0 && bytes <= 76; }
 /// Whether [address, address + bytes) keeps out of the hole. For small sizes: what wraps or is not
 /// canonical faults by itself.
 inline bool is_small_guest_range(GuestVirt address, std::size_t bytes) noexcept {
@@ -29,16 +30,14 @@ inline bool is_small_guest_range(GuestVirt address, std::size_t bytes) noexcept 
 }
 /// Sizes of a few words that the compiler knows take the short way.
 [[nodiscard, gnu::always_inline]] inline bool copy_from_guest(void* to, GuestVirt from, std::size_t bytes) noexcept {
-    if (__builtin_constant_p(bytes) && bytes != 0 && bytes % 8 == 0 && bytes / 8 <= max_guest_words)
-        return is_small_guest_range(from, bytes) &&
-               copy_guest_words(to, reinterpret_cast<const void*>(from.raw()), bytes / 8) == 0;
+    if (__builtin_constant_p(bytes) && is_few_words(bytes))
+        return is_small_guest_range(from, bytes) && load_guest_words(to, from.raw(), bytes);
     return copy_from_guest_any(to, from, bytes);
 }
 [[nodiscard, gnu::always_inline]] inline bool copy_to_guest(GuestVirt to, const void* from,
                                                             std::size_t bytes) noexcept {
-    if (__builtin_constant_p(bytes) && bytes != 0 && bytes % 8 == 0 && bytes / 8 <= max_guest_words)
-        return is_small_guest_range(to, bytes) &&
-               copy_guest_words(reinterpret_cast<void*>(to.raw()), from, bytes / 8) == 0;
+    if (__builtin_constant_p(bytes) && (is_few_words(bytes) || bytes == 2))
+        return is_small_guest_range(to, bytes) && store_guest_words(to.raw(), from, bytes);
     return copy_to_guest_any(to, from, bytes);
 }
 #endif

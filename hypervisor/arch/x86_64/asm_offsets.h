@@ -25,9 +25,31 @@
 #define VCPU_ERROR 128
 #define VCPU_RIP 136
 #define VCPU_RFLAGS 152
+#define VCPU_CS 144
 #define VCPU_RSP 160
+#define VCPU_SS 168
+#define VCPU_REGS_END 176
 #define VCPU_INFO 176
 #define VCPU_EXIT_WORK 184
 #define VCPU_USER_MODE 188
+#define VCPU_NMI_MASKED 189
+#define VCPU_KERNEL_CR3 192
+#define VCPU_USER_CR3 200
+#define VCPU_KERNEL_SP 208
+#define VCPU_SYSCALL 256 /* its address */
+#define VCPU_SYSCALL_MASKS 264
+#define VCPU_GS_BASE_INACTIVE 2384
+#define VCPU_CR4 2712
+
+/* Of the ABI: VGCF_in_syscall; and what the hypervisor's range of addresses has in common from bit 43 on. */
+#define IRET_IN_SYSCALL 0x100
+#define HYPERVISOR_HOLE_SHIFT 43
+#define HYPERVISOR_HOLE (0xffff800000000000 >> HYPERVISOR_HOLE_SHIFT)
+#define HYPERCALL_IRET 23
+#define CR4_FSGSBASE (1 << 16)
+#define RFLAGS_IF 0x200
+#define RFLAGS_ALWAYS (RFLAGS_IF | 2)     /* of a guest that runs */
+#define RFLAGS_NEVER 0x23000              /* IOPL and VM */
+#define RFLAGS_CLEARED_BY_SYSCALL 0x74500 /* AC, VM, RF, NT, DF, TF */
 
 #endif

@@ -15,6 +15,8 @@
 #include <core/paging/page_type.hpp>
 #include <core/sched/scheduler.hpp>
 
+#include <cstring>
+
 namespace cero {
 namespace {
 
@@ -262,15 +264,12 @@ void fill_hypercall_page(unsigned char* page) noexcept {
     // iret does not return: push %rcx; push %r11; push %rax; mov $23, %eax; syscall
     constexpr unsigned char iret_stub[] = {0x51, 0x41, 0x53, 0x50, 0xb8, CERO_HYPERCALL_iret, 0, 0, 0, 0x0f, 0x05};
     constexpr unsigned number_at = 4;
-    for (unsigned n = 0; n < CERO_PAGE_SIZE; ++n) page[n] = breakpoint;
+    std::memset(page, breakpoint, CERO_PAGE_SIZE);
     for (unsigned number = 0; number < CERO_PAGE_SIZE / stub_size; ++number) {
         unsigned char* stub = page + number * stub_size;
-        if (number == CERO_HYPERCALL_iret) {
-            for (unsigned n = 0; n < sizeof iret_stub; ++n) stub[n] = iret_stub[n];
-            continue;
-        }
-        for (unsigned n = 0; n < sizeof call_stub; ++n) stub[n] = call_stub[n];
+        std::memcpy(stub, call_stub, sizeof call_stub);
         stub[number_at] = static_cast<unsigned char>(number);
+        if (number == CERO_HYPERCALL_iret) std::memcpy(stub, iret_stub, sizeof iret_stub);
     }
 }
 

@@ -56,9 +56,10 @@ DomainId virq_handler[CERO_NR_VIRQS];
 void mark_pending(Vcpu& vcpu) {
     cero_vcpu_info* info = __atomic_load_n(&vcpu.arch.info, __ATOMIC_ACQUIRE);
     if (__atomic_exchange_n(&info->evtchn_upcall_pending, 1, __ATOMIC_SEQ_CST) != 0) return;
+    if (&vcpu == &arch::current_vcpu() && !vcpu.is_blocked()) return; // looks on its way out
     if (vcpu.is_blocked())
         sched::unblock(vcpu);
-    else if (vcpu.is_running.load(Order::seq_cst) && &vcpu != &arch::current_vcpu())
+    else if (vcpu.is_running.load(Order::seq_cst))
         arch::send_event_check(vcpu.last_cpu());
 }
 
@@ -71,9 +72,11 @@ void clear_pending(Domain& domain, std::uint32_t port) noexcept {
 }
 
 void raise_port(Domain& domain, std::uint32_t port) {
-    const EventChannel* channel = domain.events.find(EventPort{port});
-    Vcpu* vcpu = channel == nullptr ? nullptr : target_of(domain, *channel);
-    if (vcpu != nullptr) signal(domain, port, *vcpu);
+    if (const EventChannel* channel = domain.events.find(EventPort{port})) raise_channel(domain, port, *channel);
+}
+
+void raise_channel(Domain& domain, std::uint32_t port, const EventChannel& channel) {
+    if (Vcpu* vcpu = target_of(domain, channel)) signal(domain, port, *vcpu);
 }
 
 Status unmask(Domain& domain, std::uint32_t port) {

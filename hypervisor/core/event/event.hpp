@@ -22,6 +22,8 @@ void mark_pending(Vcpu& vcpu);
 /// Makes a port pending, by the rules of the 2-level ABI, at the vCPU that it is bound to. The port
 /// was below the limit when it was bound.
 void raise_port(Domain& domain, std::uint32_t port);
+/// The same for who has looked the channel up.
+void raise_channel(Domain& domain, std::uint32_t port, const EventChannel& channel);
 /// Clears the port's mask and raises it again if it was pending. inval: no such port.
 Status unmask(Domain& domain, std::uint32_t port);
 [[nodiscard]] bool is_pending(const Domain& domain, std::uint32_t port) noexcept;

@@ -186,7 +186,7 @@ Status send(Vcpu& current, GuestPtr<cero_evtchn_send>, const cero_evtchn_send& o
     if (channel == nullptr) return Errno::inval;
     switch (channel->state) {
     case ChannelState::interdomain: raise_port(*channel->remote, channel->number); return {};
-    case ChannelState::ipi: raise_port(domain, op.port); return {};
+    case ChannelState::ipi: raise_channel(domain, op.port, *channel); return {};
     case ChannelState::unbound: return {}; // the peer is not there yet: as if it had missed it
     default: return Errno::inval;
     }

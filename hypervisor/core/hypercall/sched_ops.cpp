@@ -71,13 +71,6 @@ Status remote_shutdown(Vcpu& current, const cero_sched_remote_shutdown& request)
     return {};
 }
 
-Status pin_override(Vcpu& current, const cero_sched_pin_override& request) {
-    if (!current.domain->is_control) return Errno::perm;
-    if (request.pcpu < 0) return sched::set_affinity(current, CpuMask::all());
-    if (static_cast<unsigned>(request.pcpu) >= max_cpus) return Errno::inval;
-    return sched::set_affinity(current, CpuMask::of(CpuId{static_cast<std::uint32_t>(request.pcpu)}));
-}
-
 void on_watchdog(Timer& timer) { static_cast<Domain*>(timer.owner)->shut_down(CERO_SHUTDOWN_watchdog); }
 
 /// id 0: a new watchdog, whose id is the result; else a new timeout for one, or with 0 its end.
@@ -120,7 +113,6 @@ Status dispatch(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
         current.domain->shutdown_code = request.reason;
         return {};
     }
-    case CERO_SCHEDOP_pin_override: return with_structure(current, argument, &pin_override);
     default: return Errno::nosys;
     }
 }

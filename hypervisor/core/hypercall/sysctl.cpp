@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// sysctl and platform_op: the machine as a whole, its clock and power, debug keys.
+// sysctl and platform_op: the machine as a whole, its clock and power.
 #include <core/hypercall/handlers.hpp>
 
 #include <arch/api/boot.hpp>
@@ -75,92 +75,11 @@ Status list_domains(cero_sysctl_getdomaininfolist& request) {
     return {};
 }
 
-void dump_domains() {
-    for_each_domain([](Domain& domain) {
-        log(Level::info, "d%u: slot %u, refs %u, pages %lu of %lu (owned %lu), ports %u, weight %u, cap %u%s%s%s",
-            domain.id.raw(), domain.slot.raw(), domain.refs.load(Order::relaxed),
-            domain.memory.total_pages.load(Order::relaxed), domain.memory.max_pages.load(Order::relaxed),
-            domain.memory.owned_pages.load(Order::relaxed), domain.events.in_use, domain.weight, domain.cap,
-            domain.paused_by_controller ? ", paused" : "", domain.is_dying() ? ", dying" : "",
-            domain.shutting_down.load(Order::relaxed) ? ", shut down" : "");
-        domain.for_each_vcpu([](Vcpu& vcpu) {
-            log(Level::info, "  v%u: cpu %u, flags %x, pauses %u, state %u, ran %lu ms, events %u/%u", vcpu.id.raw(),
-                vcpu.last_cpu().raw(), vcpu.flags.load(Order::relaxed), vcpu.pause_count.load(Order::relaxed),
-                vcpu.runstate.state, sched::cpu_time(vcpu).raw() / 1'000'000, vcpu.arch.info->evtchn_upcall_pending,
-                vcpu.arch.info->evtchn_upcall_mask);
-        });
-    });
-}
-
-void dump_vcpus() {
-    for_each_domain([](Domain& domain) {
-        domain.for_each_vcpu([](Vcpu& vcpu) {
-            log(Level::info, "d%uv%u:", vcpu.domain->id.raw(), vcpu.id.raw());
-            arch::dump_vcpu(vcpu);
-        });
-    });
-}
-
-void audit_frames() {
-    if (const auto wrong = frame_audit_stopped())
-        log(Level::info, "audit: %lu frames or accounts disagree", *wrong);
-    else
-        log(Level::warning, "audit: nothing checked: %s",
-            wrong.error() == Errno::nomem ? "no memory for the counts" : "page tables were busy");
-}
-
-/// Output of a debug key to the log.
-void handle_debug_key(char key) {
-    switch (key) {
-    case 'a': audit_frames(); break;
-    case 'd': dump_vcpus(); break;
-    case 'm':
-        log(Level::info, "frames: %lu free, of which %lu to be scrubbed", allocator_free_frames(),
-            allocator_dirty_frames());
-        break;
-    case 'q': dump_domains(); break;
-    case 'r': sched::dump(); break;
-    case 'R': arch::reboot();
-    default:
-        log(Level::info,
-            "debug keys: a audit of all frames, d vCPU registers, m frames, q domains, r run queues, R reboot");
-        break;
-    }
-}
-
-Status debug_keys(const cero_sysctl_debug_keys& request) {
-    const GuestSpan<char> keys{GuestPtr<char>{request.keys}, request.nr_keys};
-    for (std::uint32_t n = 0; n < request.nr_keys && n < 16; ++n) handle_debug_key(TRY(keys.read(n)));
-    return {};
-}
-
 Status cpu_info(cero_sysctl_getcpuinfo& request) {
     const GuestSpan<cero_sysctl_cpuinfo> out{GuestPtr<cero_sysctl_cpuinfo>{request.info}, request.max_cpus};
     const std::uint32_t count = arch::cpu_count();
     request.nr_cpus = request.max_cpus < count ? request.max_cpus : count;
     for (std::uint32_t n = 0; n < request.nr_cpus; ++n) TRY(out.write(n, {sched::idle_time(CpuId{n}).raw()}));
-    return {};
-}
-
-Status topology(cero_sysctl_cputopoinfo& request) {
-    const std::uint32_t count = arch::cpu_count();
-    const GuestSpan<cero_sysctl_cputopo> out{GuestPtr<cero_sysctl_cputopo>{request.cputopo}, request.num_cpus};
-    if (request.cputopo != 0)
-        for (std::uint32_t n = 0; n < count && n < request.num_cpus; ++n) TRY(out.write(n, {n, 0, 0}));
-    if (request.cputopo == 0 || request.num_cpus > count) request.num_cpus = count;
-    return {};
-}
-
-/// One node.
-Status numa(cero_sysctl_numainfo& request) {
-    struct NodeMemory {
-        std::uint64_t size, free;
-    };
-    if (request.meminfo != 0 && request.num_nodes != 0)
-        TRY(GuestPtr<NodeMemory>{request.meminfo}.write(
-            {ram_pages() << page_shift, allocator_free_frames() << page_shift}));
-    if (request.distance != 0 && request.num_nodes != 0) TRY(GuestPtr<std::uint32_t>{request.distance}.write(10));
-    request.num_nodes = 1;
     return {};
 }
 
@@ -170,24 +89,10 @@ Status apply(cero_sysctl& op) {
     case CERO_SYSCTL_physinfo: describe_machine(op.u.physinfo); return {};
     case CERO_SYSCTL_sched_id: op.u.sched_id.sched_id = CERO_SCHEDULER_CREDIT2; return {};
     case CERO_SYSCTL_getdomaininfolist: return list_domains(op.u.getdomaininfolist);
-    case CERO_SYSCTL_debug_keys: return debug_keys(op.u.debug_keys);
     case CERO_SYSCTL_getcpuinfo: return cpu_info(op.u.getcpuinfo);
-    case CERO_SYSCTL_availheap: op.u.availheap.avail_bytes = allocator_free_frames() << page_shift; return {};
-    case CERO_SYSCTL_cputopoinfo: return topology(op.u.cputopoinfo);
-    case CERO_SYSCTL_numainfo: return numa(op.u.numainfo);
     case CERO_SYSCTL_audit_frames: op.u.audit_frames.wrong = TRY(frame_audit_stopped()); return {};
     default: return Errno::nosys;
     }
-}
-
-Status describe_cpu(cero_xenpf_pcpuinfo& info) {
-    const std::uint32_t count = arch::cpu_count();
-    if (info.xen_cpuid >= count) return Errno::inval;
-    info.max_present = count - 1;
-    info.flags = arch::online_cpus().contains(CpuId{info.xen_cpuid}) ? 1 : 0;
-    info.apic_id = arch::cpu_area(CpuId{info.xen_cpuid}).apic_id;
-    info.acpi_id = info.xen_cpuid;
-    return {};
 }
 
 } // namespace
@@ -203,8 +108,7 @@ Status sysctl_op(Vcpu& current, std::uint64_t argument) {
 
 Status platform_op(Vcpu& current, std::uint64_t argument) {
     if (!current.domain->is_control) return Errno::perm;
-    const GuestPtr<cero_platform_op> at{argument};
-    auto op = TRY(at.read());
+    const auto op = TRY(GuestPtr<cero_platform_op>{argument}.read());
     if (op.interface_version != CERO_PLATFORM_INTERFACE_VERSION) return Errno::acces;
     switch (op.cmd) {
     case CERO_XENPF_settime32:
@@ -218,7 +122,6 @@ Status platform_op(Vcpu& current, std::uint64_t argument) {
         if (op.u.enter_acpi_sleep.sleep_state != 5) return Errno::opnotsupp; // S5: soft off
         log(Level::info, "Domain 0 asks for power off");
         arch::power_off();
-    case CERO_XENPF_get_cpuinfo: TRY(describe_cpu(op.u.pcpu_info)); return at.write(op);
     default: return Errno::nosys;
     }
 }

@@ -117,13 +117,6 @@ Status register_time_area(Vcpu& current, Vcpu& target, std::uint64_t argument) {
     return Errno::fault;
 }
 
-Status get_physid(Vcpu& current, Vcpu& target, std::uint64_t argument) {
-    if (!current.domain->is_control) return Errno::inval;
-    const std::uint64_t cpu = target.last_cpu().raw();
-    const cero_vcpu_get_physid id{cpu | cpu << 32}; // APIC id in the low half, ACPI id in the high
-    return GuestPtr<cero_vcpu_get_physid>{argument}.write(id);
-}
-
 Status send_nmi(Vcpu& current, Vcpu& target) {
     arch::queue_nmi(target);
     sched::unblock(target);
@@ -147,7 +140,6 @@ Status dispatch(Vcpu& current, Vcpu& target, std::uint32_t command, std::uint64_
     case CERO_VCPUOP_stop_periodic_timer: return stop_periodic(target);
     case CERO_VCPUOP_register_vcpu_info: return with_structure(target, argument, &register_info);
     case CERO_VCPUOP_send_nmi: return send_nmi(current, target);
-    case CERO_VCPUOP_get_physid: return get_physid(current, target, argument);
     case CERO_VCPUOP_register_vcpu_time_memory_area: return register_time_area(current, target, argument);
     default: return Errno::nosys;
     }

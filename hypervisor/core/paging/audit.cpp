@@ -8,6 +8,8 @@
 #include <arch/api/cpu.hpp>
 #include <core/domain/domain.hpp>
 
+#include <cstring>
+
 namespace cero {
 
 namespace {
@@ -25,6 +27,7 @@ public:
     Audit(Count* counts, std::uint64_t room) noexcept : counts_{counts}, room_{room} {}
 
     std::uint64_t run() noexcept {
+        std::memset(owned_, 0, sizeof owned_);
         for (first_ = 0; first_ < frame_limit; first_ += room_) count_and_compare();
         for (unsigned n = first_domain_slot; n <= last_domain_slot; ++n)
             if (Domain* domain = domain_in_slot(DomainSlot{static_cast<std::uint16_t>(n)})) compare_account(*domain);
@@ -111,15 +114,9 @@ private:
     Count* counts_;
     std::uint64_t room_, first_{}, wrong_{};
     static inline std::uint32_t owned_[max_domain_slots];
-
-public:
-    static void reset() noexcept {
-        for (auto& count : owned_) count = 0;
-    }
 };
 
 std::uint64_t audit_in(MachineFrame first, unsigned order) noexcept {
-    Audit::reset();
     // The block itself must not look free or owned while it is counted.
     for (std::uint64_t n = 0; n < 1ull << order; ++n)
         frame_word(first + n).store(FrameWord::owner_bits(slot_hypervisor), Order::relaxed);

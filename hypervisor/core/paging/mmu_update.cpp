@@ -58,9 +58,9 @@ Status apply_all(PageContext& context, std::uint64_t updates, std::uint64_t coun
     while (done < count) {
         std::uint64_t have = count - done < chunk ? count - done : chunk;
         const GuestPtr<cero_mmu_update> source{updates + done * sizeof(cero_mmu_update)};
-        if (!GuestSpan{source, have}.read_many(0, requests, have)) {
+        if (have == 1 || !GuestSpan{source, have}.read_many(0, requests, have)) {
             have = 1; // perhaps only a later one lies on a page that is not there
-            if (!GuestSpan{source, have}.read_many(0, requests, have)) return Errno::fault;
+            requests[0] = TRY(source.read());
         }
         for (std::uint64_t n = 0; n < have; ++n) {
             TRY(apply(context, table, requests[n]));
@@ -101,7 +101,8 @@ Status flush_requested(PageContext& context, GuestVirt address, std::uint64_t fl
     return {};
 }
 
-Status update_mapping(Vcpu& current, GuestVirt address, Pte value, std::uint64_t flags, DomainSlot frames) noexcept {
+[[gnu::flatten]] Status update_mapping(Vcpu& current, GuestVirt address, Pte value, std::uint64_t flags,
+                                       DomainSlot frames) noexcept {
     TRY(finish_or_continue(current));
     PageContext context{current, *current.domain, frames};
     const FoundEntry found = find_l1(current, address);

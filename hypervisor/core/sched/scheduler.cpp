@@ -348,17 +348,4 @@ Nanoseconds idle_time(CpuId cpu) {
     return Nanoseconds{time};
 }
 
-void dump() {
-    arch::online_cpus().for_each([](CpuId cpu) {
-        RunQueue& queue = queue_of(cpu);
-        LockGuard guard{queue.lock};
-        const Vcpu& vcpu = *queue.current;
-        arch::log(arch::Level::info, "cpu %u: runs d%uv%u, floor %lu, %u wait", cpu.raw(), vcpu.domain->id.raw(),
-                  vcpu.id.raw(), queue.floor.load(Order::relaxed), queue.length.load(Order::relaxed));
-        for (Vcpu* at = queue.waiting.front(); at != nullptr; at = queue.waiting.next(*at))
-            arch::log(arch::Level::info, "  waits d%uv%u at %lu", at->domain->id.raw(), at->id.raw(),
-                      at->sched.virtual_time);
-    });
-}
-
 } // namespace cero::sched

@@ -38,7 +38,5 @@ Status set_share(Domain& domain, std::uint16_t weight, std::uint16_t cap);
 /// Time that the vCPU ran, up to now.
 [[nodiscard]] Nanoseconds cpu_time(Vcpu& vcpu);
 [[nodiscard]] Nanoseconds idle_time(CpuId cpu);
-/// Writes the run queues to the log.
-void dump();
 
 } // namespace cero::sched

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What:   set_segment_base, stack_switch, fpu_taskswitch, set_debugreg and get_debugreg.
-// Why:    state that a kernel switches with every process.
-// How:    sets, reads back, uses; passes values that must be refused.
-// Expect: as documented in docs/abi/cpu.md.
+// What:   set_segment_base, the base instructions, stack_switch, fpu_taskswitch, set_debugreg and
+// get_debugreg. Why:    state that a kernel switches with every process. How:    sets, reads back,
+// uses; passes values that must be refused. Expect: as documented in docs/abi/cpu.md.
 #include "runtime.hpp"
 
 using namespace guest;
@@ -53,6 +52,64 @@ void segment_bases() {
         check_equal("non-canonical base", set_segment_base(which, noncanonical_address),
                     -CERO_EINVAL);
     check_equal("unknown base", set_segment_base(9, 0), -CERO_EINVAL);
+    set_segment_base(CERO_SEGBASE_FS, 0);
+    set_segment_base(CERO_SEGBASE_GS_KERNEL, 0);
+}
+
+constexpr Word cr4_fsgsbase = 1 << 16;
+
+void write_cr4(Word value) {
+    asm volatile("mov %0, %%cr4" : : "r"(value) : "memory");
+}
+Word read_cr4() {
+    Word value;
+    asm volatile("mov %%cr4, %0" : "=r"(value));
+    return value;
+}
+Word read_fs_base() {
+    Word value;
+    asm volatile("rdfsbase %0" : "=r"(value));
+    return value;
+}
+Word read_gs_base() {
+    Word value;
+    asm volatile("rdgsbase %0" : "=r"(value));
+    return value;
+}
+void user_moves_bases(Word base) {
+    asm volatile("wrfsbase %0; wrgsbase %0" : : "r"(base));
+    user_syscall(1, gs_word(0));
+}
+void user_reads_gs_base(Word) {
+    user_syscall(1, read_gs_base());
+}
+
+/// The instructions work where the kernel has asked for them in CR4, and the modes' GS bases stay
+/// apart.
+void base_instructions() {
+    std::uint32_t a = 7, b, c = 0, d;
+    asm volatile(".byte 0x0f, 0x0b, 0x78, 0x65, 0x6e; cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    check_trap("not switched on", guarded([] { read_gs_base(); }), invalid_opcode);
+    write_cr4(read_cr4() | cr4_fsgsbase);
+    check_equal("CR4 shows it where CPUID does", (read_cr4() & cr4_fsgsbase) != 0, b & 1);
+    if ((b & 1) == 0)
+        return;
+    segment_bases();
+    set_segment_base(CERO_SEGBASE_GS_KERNEL, address(&words[2]));
+    check_equal("the kernel reads its base", static_cast<long>(read_gs_base()),
+                static_cast<long>(address(&words[2])));
+    const Trap trap = run_user(user_moves_bases, address(&words[3]));
+    check_equal("user mode moves its bases", static_cast<long>(trap.regs.rdi), 0x13);
+    check_equal("FS is common", static_cast<long>(read_fs_base()),
+                static_cast<long>(address(&words[3])));
+    check_equal("the kernel's GS stays", static_cast<long>(gs_word(0)), 0x12);
+    const Trap again = run_user(user_reads_gs_base, 0);
+    check_equal("and the user's", static_cast<long>(again.regs.rdi),
+                static_cast<long>(address(&words[3])));
+    // A non-canonical base is #GP on a CPU; QEMU 7.2 takes it.
+    write_cr4(read_cr4() & ~cr4_fsgsbase);
+    check_trap("switched off", guarded([] { read_gs_base(); }), invalid_opcode);
+    check_equal("the kernel's GS stays", static_cast<long>(gs_word(0)), 0x12);
     set_segment_base(CERO_SEGBASE_FS, 0);
     set_segment_base(CERO_SEGBASE_GS_KERNEL, 0);
 }
@@ -110,6 +167,7 @@ void task_switched() {
 
 void guest::test_main() {
     segment_bases();
+    base_instructions();
     kernel_stack();
     debug_registers();
     task_switched();

@@ -279,7 +279,7 @@ TEST_F(Domains, VcpuLifeFollowsTheRules) {
     EXPECT_EQ(op(CERO_VCPUOP_is_up, ~0u, 0), -CERO_ENOENT);
     EXPECT_EQ(op(CERO_VCPUOP_up, 1, 0), -CERO_EINVAL);
     EXPECT_EQ(op(CERO_VCPUOP_initialise, 1, host::bad_address), -CERO_EFAULT);
-    EXPECT_EQ(op(CERO_VCPUOP_get_physid, 0, host::bad_address), -CERO_EINVAL);
+    EXPECT_EQ(op(CERO_VCPUOP_get_physid, 0, host::bad_address), -CERO_ENOSYS);
     EXPECT_EQ(op(CERO_VCPUOP_stop_periodic_timer, 0, 0), 0);
     cero_vcpu_set_periodic_timer period{999'999};
     EXPECT_EQ(op(CERO_VCPUOP_set_periodic_timer, 0, reinterpret_cast<std::uint64_t>(&period)),

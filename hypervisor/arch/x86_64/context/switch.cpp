@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Switching the CPU from one vCPU to another: everything that entry and exit do not carry.
 #include <arch/api/hooks.hpp>
+#include <arch/x86_64/context/control_bits.hpp>
 #include <arch/x86_64/context/debug.hpp>
 #include <arch/x86_64/context/fpu.hpp>
 #include <arch/x86_64/context/selectors.hpp>
@@ -50,6 +51,7 @@ void load(PerCpu& cpu, Vcpu& vcpu) noexcept {
     show_ldt(vcpu, true);
     fpu_restore(arch);
     if (debug_is_active(arch)) debug_load(arch);
+    load_control_bits(arch);
     load_segments(vcpu);
 }
 

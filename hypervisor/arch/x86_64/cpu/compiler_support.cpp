@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Functions that the compiler may call, and that a freestanding program has to bring along.
-extern "C" int __popcountdi2(unsigned long value);
+extern "C" [[gnu::used]] int __popcountdi2(unsigned long value);
 
 int __popcountdi2(unsigned long value) {
     int count = 0;

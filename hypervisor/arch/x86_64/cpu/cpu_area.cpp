@@ -5,6 +5,7 @@
 #include <arch/x86_64/asm_offsets.h>
 #include <arch/x86_64/cpu/registers.hpp>
 #include <arch/x86_64/mm/hv_tables.hpp>
+#include <cero/abi/hypercall.h>
 
 #include <cstring>
 
@@ -31,7 +32,19 @@ static_assert(offsetof(ArchVcpu, regs) == VCPU_R15 && offsetof(ArchVcpu, regs.r1
               offsetof(ArchVcpu, regs.error_code) == VCPU_ERROR && offsetof(ArchVcpu, regs.rip) == VCPU_RIP &&
               offsetof(ArchVcpu, regs.rflags) == VCPU_RFLAGS && offsetof(ArchVcpu, regs.rsp) == VCPU_RSP &&
               offsetof(ArchVcpu, info) == VCPU_INFO && offsetof(ArchVcpu, exit_work) == VCPU_EXIT_WORK &&
-              offsetof(ArchVcpu, user_mode) == VCPU_USER_MODE);
+              offsetof(ArchVcpu, user_mode) == VCPU_USER_MODE && offsetof(ArchVcpu, regs.cs) == VCPU_CS &&
+              offsetof(ArchVcpu, regs.ss) == VCPU_SS && offsetof(ArchVcpu, info) == VCPU_REGS_END &&
+              offsetof(ArchVcpu, nmi_masked) == VCPU_NMI_MASKED && offsetof(ArchVcpu, kernel_cr3) == VCPU_KERNEL_CR3 &&
+              offsetof(ArchVcpu, user_cr3) == VCPU_USER_CR3 && offsetof(ArchVcpu, kernel_sp) == VCPU_KERNEL_SP &&
+              offsetof(ArchVcpu, syscall.address) == VCPU_SYSCALL &&
+              offsetof(ArchVcpu, syscall.mask_events) == VCPU_SYSCALL_MASKS &&
+              offsetof(ArchVcpu, gs_base_inactive) == VCPU_GS_BASE_INACTIVE && offsetof(ArchVcpu, cr4) == VCPU_CR4);
+static_assert(RFLAGS_ALWAYS == (rflags::interrupt | rflags::fixed) && RFLAGS_NEVER == (rflags::iopl | rflags::vm) &&
+              RFLAGS_CLEARED_BY_SYSCALL ==
+                  (rflags::ac | rflags::vm | rflags::rf | rflags::nt | rflags::df | rflags::tf));
+static_assert(CERO_HYPERCALL_iret == HYPERCALL_IRET && CERO_VGCF_in_syscall == IRET_IN_SYSCALL &&
+              cr4::fsgsbase == CR4_FSGSBASE && CERO_HYPERVISOR_VIRT_START >> HYPERVISOR_HOLE_SHIFT == HYPERVISOR_HOLE &&
+              CERO_HYPERVISOR_VIRT_END - CERO_HYPERVISOR_VIRT_START == 1ull << HYPERVISOR_HOLE_SHIFT);
 
 struct [[gnu::packed]] DescriptorPointer {
     std::uint16_t limit;

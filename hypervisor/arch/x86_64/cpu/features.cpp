@@ -17,6 +17,7 @@ void detect_features() noexcept {
     features.tsc_deadline = bit(one.ecx, 24);
     if (features.max_leaf >= 7) {
         const std::uint32_t seven = cpuid(7).ebx;
+        features.fsgsbase = bit(seven, 0);
         features.smep = bit(seven, 7);
         features.smap = bit(seven, 20);
     }

@@ -51,8 +51,8 @@ inline constexpr std::uint64_t pe = 1, mp = 2, em = 4, ts = 8, et = 16, ne = 32,
 } // namespace cr0
 namespace cr4 {
 inline constexpr std::uint64_t tsd = 1u << 2, de = 1u << 3, pae = 1u << 5, mce = 1u << 6, pge = 1u << 7,
-                               osfxsr = 1u << 9, osxmmexcpt = 1u << 10, osxsave = 1u << 18, smep = 1u << 20,
-                               smap = 1u << 21;
+                               osfxsr = 1u << 9, osxmmexcpt = 1u << 10, fsgsbase = 1u << 16, osxsave = 1u << 18,
+                               smep = 1u << 20, smap = 1u << 21;
 } // namespace cr4
 namespace rflags {
 inline constexpr std::uint64_t cf = 1, fixed = 2, pf = 4, af = 0x10, zf = 0x40, sf = 0x80, tf = 0x100,
@@ -78,6 +78,14 @@ CERO_CONTROL_REGISTER(cr4)
 /// The PAT of the ABI (pv-abi-facts C.10), which guests read.
 inline constexpr std::uint64_t pat_value = 0x0000050100070406;
 
+/// Loads the GS base of the guest, which is the swapped one while the hypervisor runs; yields the old one.
+/// Preconditions: CR4.FSGSBASE; the base is canonical.
+inline std::uint64_t exchange_guest_gs_base(std::uint64_t base) noexcept {
+    std::uint64_t old;
+    __asm__ volatile("swapgs; rdgsbase %0; wrgsbase %1; swapgs" : "=&r"(old) : "r"(base) : "memory");
+    return old;
+}
+
 inline void write_xcr0(std::uint64_t value) noexcept {
     __asm__ volatile("xsetbv"
                      :
@@ -91,7 +99,7 @@ constexpr bool is_canonical(std::uint64_t address) noexcept {
 
 /// Features of the boot CPU that this code uses; all CPUs are alike.
 struct CpuFeatures {
-    bool xsave, xsaveopt, smep, smap, x2apic, tsc_deadline, invariant_tsc, pages_1g;
+    bool xsave, xsaveopt, smep, smap, fsgsbase, x2apic, tsc_deadline, invariant_tsc, pages_1g;
     std::uint32_t max_leaf, max_extended_leaf;
     std::uint64_t xcr0;     ///< what guests may switch on
     unsigned physical_bits; ///< of an address; an entry with more is a fault

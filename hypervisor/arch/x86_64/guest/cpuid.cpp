@@ -25,8 +25,8 @@ constexpr std::uint32_t leaf1_edx = mask_of({0, 2, 4, 5, 6, 7, 8, 9, 14, 15, 16,
 constexpr std::uint32_t leaf1_ecx = mask_of({0, 1, 9, 12, 13, 19, 20, 22, 23, 25, 26, 27, 28, 29, 30});
 constexpr std::uint32_t needs_xsave = mask_of({12, 26, 27, 28, 29}); // in leaf 1 ECX
 constexpr std::uint32_t leaf1_hypervisor = 1u << 31;
-// leaf 7 EBX: BMI1 AVX2 BMI2 ERMS RDSEED ADX CLFLUSHOPT CLWB SHA
-constexpr std::uint32_t leaf7_ebx = mask_of({3, 5, 8, 9, 18, 19, 23, 24, 29});
+// leaf 7 EBX: FSGSBASE BMI1 AVX2 BMI2 ERMS RDSEED ADX CLFLUSHOPT CLWB SHA
+constexpr std::uint32_t leaf7_ebx = mask_of({0, 3, 5, 8, 9, 18, 19, 23, 24, 29});
 constexpr std::uint32_t leaf7_avx2 = 1u << 5;
 // leaf 7 ECX: GFNI VAES VPCLMULQDQ MOVDIRI MOVDIR64B; EDX: FSRM, ARCH_CAPABILITIES is not offered
 constexpr std::uint32_t leaf7_ecx = mask_of({8, 9, 10, 27, 28});

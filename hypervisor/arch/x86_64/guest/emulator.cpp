@@ -5,12 +5,14 @@
 #include <arch/api/context.hpp>
 #include <arch/api/hooks.hpp>
 #include <arch/api/uaccess.hpp>
+#include <arch/x86_64/context/control_bits.hpp>
 #include <arch/x86_64/context/debug.hpp>
 #include <arch/x86_64/context/fpu.hpp>
 #include <arch/x86_64/guest/instruction.hpp>
 #include <arch/x86_64/guest/policy.hpp>
 #include <arch/x86_64/guest/register_file.hpp>
 #include <arch/x86_64/guest/store_decoder.hpp>
+#include <arch/x86_64/trap/guest_words.hpp>
 #include <core/domain/domain.hpp>
 
 namespace cero::arch {
@@ -73,7 +75,8 @@ bool write_control(Vcpu& vcpu, unsigned number, std::uint64_t value) noexcept {
     case 2: vcpu.arch.info->arch.cr2 = value; return true;
     case 3: return core::new_base_pointer(vcpu, to_frame(PhysAddr{value})).has_value();
     case 4: // bits that are not the guest's are ignored
-        vcpu.arch.cr4 = value & guest_cr4_changeable;
+        vcpu.arch.cr4 = value & (guest_cr4_changeable | (features.fsgsbase ? cr4::fsgsbase : 0));
+        load_control_bits(vcpu.arch);
         return true;
     default: return false;
     }
@@ -227,24 +230,28 @@ void handle_general_protection(Vcpu& vcpu) noexcept {
     inject_exception(vcpu, v_gp, code);
 }
 
-bool emulate_forced_cpuid(Vcpu& vcpu) noexcept {
-    // ud2, "xen", cpuid: seven bytes, compared as a word.
+// ud2, "xen", cpuid: seven bytes, compared as a word.
+constexpr unsigned forced_cpuid_length = 7;
+
+bool is_forced_cpuid(Vcpu& vcpu) noexcept {
     constexpr std::uint64_t expected = 0xa20f'6e65'780b'0f, mask = ~0ull >> 8;
-    constexpr unsigned length = 7;
-    GuestRegs& regs = vcpu.arch.regs;
+    const std::uint64_t at = vcpu.arch.regs.rip; // where the guest has just executed: not the hypervisor's
     std::uint64_t bytes = 0;
-    if (!copy_from_guest(&bytes, GuestVirt{regs.rip}, sizeof bytes) &&
-        !copy_from_guest(&bytes, GuestVirt{regs.rip}, length))
-        return false;
-    if ((bytes & mask) != expected) return false;
+    open_guest_access();
+    const bool whole = load_guest_word(bytes, at);
+    close_guest_access();
+    return (whole || copy_from_guest(&bytes, GuestVirt{at}, forced_cpuid_length)) && (bytes & mask) == expected;
+}
+
+void emulate_forced_cpuid(Vcpu& vcpu) noexcept {
+    GuestRegs& regs = vcpu.arch.regs;
     const CpuidResult result =
         guest_cpuid(vcpu, static_cast<std::uint32_t>(regs.rax), static_cast<std::uint32_t>(regs.rcx));
     regs.rax = result.eax;
     regs.rbx = result.ebx;
     regs.rcx = result.ecx;
     regs.rdx = result.edx;
-    retire(regs, length);
-    return true;
+    retire(regs, forced_cpuid_length);
 }
 
 bool handle_device_not_available(Vcpu& vcpu) noexcept {

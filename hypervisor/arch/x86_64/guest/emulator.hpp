@@ -9,8 +9,9 @@ namespace cero::arch {
 
 /// #GP of a guest: emulates the instruction [D.7], reflects INT n, or injects.
 void handle_general_protection(Vcpu& vcpu) noexcept;
-/// #UD at the forced-emulation prefix: answers the cpuid behind it [D.8].
-[[nodiscard]] bool emulate_forced_cpuid(Vcpu& vcpu) noexcept;
+/// Whether #UD was raised by the forced-emulation prefix with cpuid behind it [D.8]; and the answer to that.
+[[nodiscard]] bool is_forced_cpuid(Vcpu& vcpu) noexcept;
+void emulate_forced_cpuid(Vcpu& vcpu) noexcept;
 /// #NM; true when it is dealt with.
 [[nodiscard]] bool handle_device_not_available(Vcpu& vcpu) noexcept;
 /// A store of the guest kernel to a level-1 table [C.7]. False: not one; the fault is the guest's.

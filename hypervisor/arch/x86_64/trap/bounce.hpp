@@ -10,8 +10,9 @@ namespace cero::arch {
 /// Exchanges the GS bases and loads the user's tables. Precondition: kernel mode, user_cr3 is set.
 void enter_user_mode(ArchVcpu& vcpu) noexcept;
 
-void bounce(Vcpu& vcpu, std::uint64_t handler, bool mask_events) noexcept;
-void bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events, std::uint64_t code) noexcept;
+/// Both yield true, so that the caller can end with it. A stack that cannot take the frame crashes the domain.
+bool bounce(Vcpu& vcpu, std::uint64_t handler, bool mask_events) noexcept;
+bool bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events, std::uint64_t code) noexcept;
 /// The failsafe frame: also the four data selectors, which become null.
 void bounce_failsafe(Vcpu& vcpu) noexcept;
 

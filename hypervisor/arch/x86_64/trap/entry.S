@@ -9,37 +9,35 @@
  *  - `clac`/`stac` sites are three-byte nops until apply_patch_sites() finds SMAP. */
 #include <arch/x86_64/asm_offsets.h>
 #include <arch/x86_64/layout.h>
+#include <arch/x86_64/trap/guest_access.S>
 
 #define SYSCALL_MARK 0x100
-#define NON_CANONICAL_EDGE 0x800000000000
 #define MSR_GS_BASE 0xc0000101
 
-.macro CLAC_SITE
-771:    .byte   0x0f, 0x1f, 0x00
-        .pushsection .patch_sites, "a"
-        .long   771b - ., 1
-        .popsection
-.endm
 .macro PUSH_CLOBBERED
         .irp reg, rdi, rsi, rdx, rcx, rax, r8, r9, r10, r11
         pushq   %\reg
         .endr
 .endm
 /* SYSCALL leaves rsp to us, rip in rcx and rflags in r11. */
-.macro SYSCALL_FRAME cs
+.macro SYSCALL_STACK
         swapgs
         movq    %rsp, %gs:PERCPU_SCRATCH
         movq    %gs:PERCPU_REGS_END, %rsp
+.endm
+.macro SYSCALL_FRAME cs
         pushq   $CERO_SEL_RING3_SS
         pushq   %gs:PERCPU_SCRATCH
         pushq   %r11
         pushq   \cs
         pushq   %rcx
+.endm
+.macro SYSCALL_REGISTERS
         pushq   $SYSCALL_MARK
         PUSH_CLOBBERED
 .endm
 .macro GUEST_ENTRY
-        CLAC_SITE
+        GUEST_ACCESS 1
         testb   $3, 16(%rsp)
         jz      from_hypervisor
         swapgs
@@ -96,10 +94,15 @@
         .globl  syscall_entry
         .balign 64
 syscall_entry:
-        SYSCALL_FRAME $CERO_SEL_RING3_CS64
-        cmpb    $0, (VCPU_USER_MODE - VCPU_R11)(%rsp)
-        movq    %gs:PERCPU_STACK_TOP, %rsp
+        SYSCALL_STACK
+        cmpb    $0, (VCPU_USER_MODE - VCPU_REGS_END)(%rsp)
         jne     guest_system_call
+        cmpq    $HYPERCALL_IRET, %rax
+        je      iret_hypercall
+hypercall:
+        SYSCALL_FRAME $CERO_SEL_RING3_CS64
+        SYSCALL_REGISTERS
+        movq    %gs:PERCPU_STACK_TOP, %rsp
         movq    %r10, %rcx
         cmpq    $64, %rax
         jae     hypercall_unknown
@@ -112,8 +115,7 @@ hypercall_return:
 exit_syscall:                           /* rdi = vcpu, rax = result; rbx, rbp, r12..r15 live */
         CHECK_EXIT_WORK exit_syscall_slow, exit_syscall_event
         movq    VCPU_RIP(%rdi), %rcx
-        movabsq $NON_CANONICAL_EDGE, %rdx
-        cmpq    %rdx, %rcx              /* SYSCALL at the very end of the lower half: SYSRET would */
+        cmpq    non_canonical_edge(%rip), %rcx /* SYSCALL at the very end of the lower half: SYSRET would */
         je      exit_syscall_slow       /* fault in ring 0 with the guest's stack */
         movq    VCPU_RFLAGS(%rdi), %r11
         movq    VCPU_R8(%rdi), %r8
@@ -127,9 +129,12 @@ exit_syscall:                           /* rdi = vcpu, rax = result; rbx, rbp, r
         sysretq
 
 hypercall_unknown:
+        movq    %gs:PERCPU_CURRENT, %rdi
         movq    $-38, %rax              /* ENOSYS */
-        jmp     hypercall_return
+        jmp     exit_syscall
 hypercall_failed:
+        cmpq    $-38, %rax              /* who probes for what is left out costs nobody anything */
+        je      exit_syscall
         movq    VCPU_RAX(%rdi), %rsi    /* the number */
         movq    %rax, %rdx
         call    _ZN4cero16finish_hypercallERNS_4VcpuEml
@@ -147,12 +152,161 @@ exit_syscall_event:
         movq    VCPU_RAX(%rdi), %rax
         jmp     exit_syscall
 
+/* A guest's system call as it is nearly always: nothing waits, its kernel uses FSGSBASE. Registers but
+ * rcx and r11, whose values the frame holds, stay in the CPU. deliver_system_call() does the rest; both do the same [D.4]. */
 guest_system_call:
+        SYSCALL_FRAME $CERO_SEL_RING3_CS64
+        movq    %rdi, (VCPU_RDI - VCPU_RIP)(%rsp)
         movq    %gs:PERCPU_CURRENT, %rdi
-        call    deliver_system_call
+        movq    %gs:PERCPU_STACK_TOP, %rsp      /* the guest's stack may fault */
+        movl    %gs:PERCPU_SOFTIRQS, %ecx
+        orl     VCPU_EXIT_WORK(%rdi), %ecx
+        jnz     guest_system_call_full
+        testb   $CR4_FSGSBASE >> 16, VCPU_CR4 + 2(%rdi)
+        jz      guest_system_call_full
+        cmpq    $0, VCPU_SYSCALL(%rdi)
+        je      guest_system_call_full
+        movq    VCPU_KERNEL_SP(%rdi), %rcx
+        andq    $-16, %rcx
+        leaq    -56(%rcx), %r11
+        shrq    $HYPERVISOR_HOLE_SHIFT, %r11
+        cmpq    $HYPERVISOR_HOLE, %r11
+        je      guest_system_call_full
+        movq    VCPU_INFO(%rdi), %r11
+        cmpb    $0, 1(%r11)
+        jne     guest_system_call_full
+        cmpb    $0, VCPU_SYSCALL_MASKS(%rdi)
+        je      guest_system_call_unmasked
+        movb    $1, 1(%r11)
+guest_system_call_mode:
+        movb    $0, VCPU_USER_MODE(%rdi)
+        movq    VCPU_KERNEL_CR3(%rdi), %r11
+        movq    %r11, %cr3
+        GUEST_ACCESS 0
+10:     movq    $CERO_SEL_RING3_SS, -8(%rcx)
+        movq    VCPU_RSP(%rdi), %r11
+11:     movq    %r11, -16(%rcx)
+12:     movq    $CERO_SEL_RING3_CS64, -32(%rcx) /* events were not masked */
+        movq    VCPU_RIP(%rdi), %r11
+13:     movq    %r11, -40(%rcx)
+14:     movq    %r11, -56(%rcx)                 /* rcx and r11: what SYSCALL had left in them */
+        movq    VCPU_RFLAGS(%rdi), %r11
+15:     movq    %r11, -24(%rcx)
+16:     movq    %r11, -48(%rcx)
+        GUEST_ACCESS 1
+        leaq    -56(%rcx), %rsp                 /* the guest's from here on */
+        movq    VCPU_GS_BASE_INACTIVE(%rdi), %rcx
+        swapgs
+        rdgsbase %r11
+        wrgsbase %rcx
+        movq    %r11, VCPU_GS_BASE_INACTIVE(%rdi)
+        movl    VCPU_RFLAGS(%rdi), %r11d
+        andl    $~RFLAGS_CLEARED_BY_SYSCALL, %r11d
+        movq    VCPU_SYSCALL(%rdi), %rcx        /* canonical: not the address that SYSRET would fault for */
+        movq    VCPU_RDI(%rdi), %rdi
+        sysretq
+        MAY_FAULT guest_system_call_refused, 10b, 11b, 12b, 13b, 14b, 15b, 16b
+
+guest_system_call_unmasked:             /* events stay unmasked: one may be waiting */
+        cmpb    $0, (%r11)
+        je      guest_system_call_mode
+        jmp     guest_system_call_full
+guest_system_call_refused:
+        GUEST_ACCESS 1
+        movb    $1, VCPU_USER_MODE(%rdi)
+        movq    VCPU_INFO(%rdi), %r11
+        movb    $0, 1(%r11)
+guest_system_call_full:
+        movq    VCPU_RIP(%rdi), %rcx
+        movq    VCPU_RFLAGS(%rdi), %r11
+        leaq    VCPU_RIP(%rdi), %rsp
+        movq    VCPU_RDI(%rdi), %rdi
+        SYSCALL_REGISTERS
+        CALL_FOR_VCPU deliver_system_call
         movq    %gs:PERCPU_CURRENT, %rdi
         movq    VCPU_RAX(%rdi), %rax
         jmp     exit_syscall
+
+/* The iret hypercall [D.6] as it is nearly always. All registers but rax, rcx and r11, which the frame holds, stay in
+ * the CPU; what is left to return_from_trap(), which does the same, starts over. */
+iret_hypercall:
+        movq    %rdi, (VCPU_RDI - VCPU_REGS_END)(%rsp)
+        movq    %gs:PERCPU_CURRENT, %rdi
+        movq    %gs:PERCPU_SCRATCH, %rax        /* the frame */
+        movq    %gs:PERCPU_STACK_TOP, %rsp      /* it may fault */
+        leaq    72(%rax), %rcx
+        shrq    $HYPERVISOR_HOLE_SHIFT, %rcx
+        cmpq    $HYPERVISOR_HOLE, %rcx
+        je      iret_hypercall_full
+        GUEST_ACCESS 0
+20:     testl   $IRET_IN_SYSCALL, 24(%rax)
+        jnz     iret_hypercall_full
+21:     movq    8(%rax), %r11
+        movq    %r11, VCPU_R11(%rdi)
+22:     movq    16(%rax), %r11
+        movq    %r11, VCPU_RCX(%rdi)
+23:     movq    32(%rax), %r11
+        movq    %r11, VCPU_RIP(%rdi)
+24:     movq    56(%rax), %r11
+        movq    %r11, VCPU_RSP(%rdi)
+25:     movzwl  64(%rax), %r11d
+        orl     $3, %r11d
+        movq    %r11, VCPU_SS(%rdi)
+26:     movl    48(%rax), %r11d
+27:     movzwl  40(%rax), %ecx
+28:     movq    (%rax), %rax
+        GUEST_ACCESS 1
+        movq    %rax, VCPU_RAX(%rdi)
+        movl    %r11d, %eax
+        andl    $~RFLAGS_NEVER, %eax
+        orl     $RFLAGS_ALWAYS, %eax
+        movq    %rax, VCPU_RFLAGS(%rdi)
+        movl    %ecx, %eax
+        orl     $3, %eax
+        movq    %rax, VCPU_CS(%rdi)
+        cmpl    %eax, %ecx                      /* had its level been 3? */
+        je      iret_hypercall_to_user
+iret_hypercall_mask:
+        movb    $0, VCPU_NMI_MASKED(%rdi)
+        testl   $RFLAGS_IF, %r11d
+        movq    VCPU_INFO(%rdi), %rcx
+        setz    1(%rcx)
+        CHECK_EXIT_WORK iret_hypercall_work, iret_hypercall_work
+        leaq    VCPU_RIP(%rdi), %rsp
+        LOAD_FROM VCPU_R11, r11
+        LOAD_FROM VCPU_RAX, rax, rcx
+        movq    VCPU_RDI(%rdi), %rdi
+        jmp     exit_iret
+        MAY_FAULT iret_hypercall_full, 20b, 21b, 22b, 23b, 24b, 25b, 26b, 27b, 28b
+
+iret_hypercall_to_user:                 /* the frame, which the user's tables do not map, has been read */
+        testb   $CR4_FSGSBASE >> 16, VCPU_CR4 + 2(%rdi)
+        jz      iret_hypercall_full
+        movq    VCPU_USER_CR3(%rdi), %rax
+        testq   %rax, %rax
+        jz      iret_hypercall_full
+        movb    $1, VCPU_USER_MODE(%rdi)
+        movq    %rax, %cr3
+        movq    VCPU_GS_BASE_INACTIVE(%rdi), %rcx
+        swapgs
+        rdgsbase %rax
+        wrgsbase %rcx
+        swapgs
+        movq    %rax, VCPU_GS_BASE_INACTIVE(%rdi)
+        jmp     iret_hypercall_mask
+iret_hypercall_work:
+        movq    %r10, VCPU_R10(%rdi)
+        movq    %r9, VCPU_R9(%rdi)
+        movq    %r8, VCPU_R8(%rdi)
+        movq    %rdx, VCPU_RDX(%rdi)
+        movq    %rsi, VCPU_RSI(%rdi)
+        jmp     exit_short
+iret_hypercall_full:                    /* nothing but saved registers has changed */
+        GUEST_ACCESS 1
+        leaq    VCPU_REGS_END(%rdi), %rsp
+        movq    VCPU_RDI(%rdi), %rdi
+        movl    $HYPERCALL_IRET, %eax
+        jmp     hypercall
 
 /* Row 23 of the table. Does not return to the dispatcher: all registers come from the frame. */
         .globl  hypercall_iret
@@ -163,6 +317,7 @@ exit_short:                             /* rdi = vcpu; rbx, rbp, r12..r15 live *
         CHECK_EXIT_WORK exit_short_slow, exit_short_event
         leaq    VCPU_RIP(%rdi), %rsp
         LOAD_FROM VCPU_R11, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi
+exit_iret:
         swapgs
         .globl  iret_short
 iret_short:
@@ -208,24 +363,23 @@ stub_\vector:
         jmp     \target
 .endm
 
-/* Page faults: short path first; what it leaves is emulated with all registers saved. */
-page_fault_entry:
+/* The short path delivers most of them; what it leaves is emulated with all registers saved. */
+.macro EXCEPTION short, full
         GUEST_ENTRY
-        CALL_FOR_VCPU page_fault_from_guest
+        CALL_FOR_VCPU \short
         movq    %gs:PERCPU_CURRENT, %rdi
         testb   %al, %al
         jnz     exit_short
         SAVE_PRESERVED
-        call    page_fault_emulation
-        jmp     exit_after_work
-
-exception_entry:
-        GUEST_ENTRY
-        PUSH_PRESERVED
-        CALL_FOR_VCPU exception_from_guest
+        call    \full
         movq    %gs:PERCPU_CURRENT, %rdi
         CHECK_EXIT_WORK exit_after_work, exit_after_work
         jmp     exit_full
+.endm
+page_fault_entry:
+        EXCEPTION page_fault_from_guest, page_fault_emulation
+exception_entry:
+        EXCEPTION exception_from_guest, exception_emulation
 
 interrupt_entry:
         GUEST_ENTRY
@@ -278,13 +432,13 @@ from_hypervisor:                        /* on this CPU's stack; GS is ours unles
         iretq
 .endm
 nmi_entry:
-        CLAC_SITE
+        GUEST_ACCESS 1
         ON_OWN_STACK non_maskable_interrupt
 fatal_entry:
-        CLAC_SITE
+        GUEST_ACCESS 1
         ON_OWN_STACK fatal_trap
 debug_entry:
-        CLAC_SITE
+        GUEST_ACCESS 1
         testb   $3, 16(%rsp)
         jnz     1f
         ON_OWN_STACK debug_from_hypervisor
@@ -327,7 +481,9 @@ interrupt_stubs:
 /* The two system calls of 32-bit programs: SYSCALL from compatibility mode (AMD), and SYSENTER (Intel). */
         .globl  syscall32_entry
 syscall32_entry:
+        SYSCALL_STACK
         SYSCALL_FRAME $CERO_SEL_RING3_CS32
+        SYSCALL_REGISTERS
         PUSH_PRESERVED
         CALL_FOR_VCPU deliver_system_call_32
         jmp     exit_after_work
@@ -361,6 +517,8 @@ run_guests_entry:
 
         .section .rodata, "a"
         .balign 8
+non_canonical_edge:
+        .quad   0x800000000000
         .globl  exception_stubs
 exception_stubs:
         .irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31

@@ -5,6 +5,7 @@
 
 #include <cero/abi/hypercall.h>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace cero::arch {
@@ -27,14 +28,15 @@ constexpr bool in_hypervisor_hole(std::uint64_t address) noexcept {
     return address - CERO_HYPERVISOR_VIRT_START < CERO_HYPERVISOR_VIRT_END - CERO_HYPERVISOR_VIRT_START;
 }
 
-/// Stores a word between open and close. False: the access faulted.
-[[gnu::always_inline]] inline bool store_guest_word(std::uint64_t address, std::uint64_t value) noexcept {
-    __asm__ goto("1: movq %1, %0\n\t"
+/// Stores a word of two, four or eight bytes between open and close. False: the access faulted.
+template <typename Word>
+[[gnu::always_inline]] inline bool store_guest_word(std::uint64_t address, Word value) noexcept {
+    __asm__ goto("1: mov %1, %0\n\t"
                  ".pushsection .extable, \"a\"\n\t"
                  ".long 1b - ., %l2 - .\n\t"
                  ".popsection"
                  :
-                 : "m"(*reinterpret_cast<std::uint64_t*>(address)), "r"(value)
+                 : "m"(*reinterpret_cast<Word*>(address)), "r"(value)
                  : "memory"
                  : fault);
     return true;
@@ -42,21 +44,48 @@ fault:
     return false;
 }
 
-/// Loads a word between open and close. False: the access faulted.
-[[gnu::always_inline]] inline bool load_guest_word(std::uint64_t& value, std::uint64_t address) noexcept {
-    std::uint64_t loaded;
-    __asm__ goto("1: movq %1, %0\n\t"
+/// Loads one between open and close. False: the access faulted.
+template <typename Word>
+[[gnu::always_inline]] inline bool load_guest_word(Word& value, std::uint64_t address) noexcept {
+    Word loaded;
+    __asm__ goto("1: mov %1, %0\n\t"
                  ".pushsection .extable, \"a\"\n\t"
                  ".long 1b - ., %l2 - .\n\t"
                  ".popsection"
                  : "=r"(loaded)
-                 : "m"(*reinterpret_cast<const std::uint64_t*>(address))
+                 : "m"(*reinterpret_cast<const Word*>(address))
                  : "memory"
                  : fault);
     value = loaded;
     return true;
 fault:
     return false;
+}
+
+/// Two bytes, or at most nine words of eight bytes and one of four behind them: a size that the compiler knows.
+[[gnu::always_inline]] inline bool load_guest_words(void* to, std::uint64_t from, std::size_t bytes) noexcept {
+    auto* words = static_cast<std::uint64_t*>(to);
+    bool good = true;
+    open_guest_access();
+#pragma GCC unroll 9
+    for (std::size_t n = 0; n < bytes / 8; ++n) good = good && load_guest_word(words[n], from + n * 8);
+    if (bytes % 8 != 0)
+        good = good && load_guest_word(reinterpret_cast<std::uint32_t&>(words[bytes / 8]), from + bytes - 4);
+    close_guest_access();
+    return good;
+}
+[[gnu::always_inline]] inline bool store_guest_words(std::uint64_t to, const void* from, std::size_t bytes) noexcept {
+    const auto* words = static_cast<const std::uint64_t*>(from);
+    bool good = true;
+    open_guest_access();
+#pragma GCC unroll 9
+    for (std::size_t n = 0; n < bytes / 8; ++n) good = good && store_guest_word(to + n * 8, words[n]);
+    if (bytes == 2)
+        good = store_guest_word(to, *static_cast<const std::uint16_t*>(from));
+    else if (bytes % 8 != 0)
+        good = good && store_guest_word(to + bytes - 4, reinterpret_cast<const std::uint32_t&>(words[bytes / 8]));
+    close_guest_access();
+    return good;
 }
 
 /// Address to continue at after a fault of the hypervisor at `rip`; 0 = the fault is a bug.

@@ -13,6 +13,8 @@
 
 namespace cero::arch {
 
+extern "C" void deliver_event(Vcpu& vcpu) noexcept;
+
 namespace {
 
 enum Vector : unsigned { v_db = 1, v_ud = 6, v_nm = 7, v_gp = 13, v_pf = 14, v_int80 = 0x80 };
@@ -24,29 +26,33 @@ namespace fault {
 constexpr std::uint32_t present = 1, write = 2, user = 4, reserved = 8;
 }
 
-void enter_handler(Vcpu& vcpu, unsigned vector, bool has_code, std::uint64_t code) noexcept {
+/// True: the guest's registers are as the ABI wants them, or its domain has crashed.
+bool enter_handler(Vcpu& vcpu, unsigned vector, bool has_code, std::uint64_t code) noexcept {
     const std::uint64_t trap = vcpu.arch.traps[vector];
     const auto handler = static_cast<std::uint64_t>(static_cast<std::int64_t>(trap) >> 16);
     const bool mask = (trap & CERO_TRAP_MASK_EVENTS) != 0;
-    if (handler == 0) [[unlikely]]
-        return vcpu.domain->crash("vcpu %u: exception %u (code %#lx, address %#lx) at %#lx, no handler", vcpu.id.raw(),
-                                  vector, code, vcpu.arch.info->arch.cr2, vcpu.arch.regs.rip);
-    if (has_code)
-        bounce_with_code(vcpu, handler, mask, code);
-    else
-        bounce(vcpu, handler, mask);
+    if (handler != 0) [[likely]]
+        return has_code ? bounce_with_code(vcpu, handler, mask, code) : bounce(vcpu, handler, mask);
+    vcpu.domain->crash("vcpu %u: exception %u (code %#lx, address %#lx) at %#lx, no handler", vcpu.id.raw(), vector,
+                       code, vcpu.arch.info->arch.cr2, vcpu.arch.regs.rip);
+    return true;
 }
 
 void crash_in_iret(Vcpu& vcpu, const char* why) noexcept {
     close_guest_access();
-    vcpu.domain->crash("iret with the frame at %#lx: %s", vcpu.arch.regs.rsp, why);
+    vcpu.domain->crash("iret to %#lx, stack %#lx: %s", vcpu.arch.regs.rip, vcpu.arch.regs.rsp, why);
+}
+
+[[gnu::noinline]] bool undefined_instruction(Vcpu& vcpu) noexcept {
+    return !is_forced_cpuid(vcpu) && enter_handler(vcpu, v_ud, false, 0);
 }
 
 /// A system call of guest user mode; without a callback the instruction is not known.
 void enter_system_call(Vcpu& vcpu, const Callback& callback) noexcept {
     if (callback.address == 0) [[unlikely]] {
         vcpu.arch.regs.rip -= 2;
-        return enter_handler(vcpu, v_ud, false, 0);
+        enter_handler(vcpu, v_ud, false, 0);
+        return;
     }
     bounce(vcpu, callback.address, callback.mask_events);
     vcpu.arch.regs.rflags &= ~rflags::df;
@@ -88,7 +94,7 @@ bool work_once(PerCpu& cpu) noexcept {
         return true;
     }
     if (event_deliverable(arch)) {
-        bounce(vcpu, arch.event.address, true);
+        deliver_event(vcpu);
         return true;
     }
     return false;
@@ -117,7 +123,11 @@ bool preemption_point() noexcept {
 
 extern "C" {
 /// Precondition: event_deliverable().
-void deliver_event(Vcpu& vcpu) noexcept { bounce(vcpu, vcpu.arch.event.address, true); }
+void deliver_event(Vcpu& vcpu) noexcept {
+    if (vcpu.arch.event.address == 0) [[unlikely]]
+        return vcpu.domain->crash("vcpu %u: an event, and no callback for it", vcpu.id.raw());
+    bounce(vcpu, vcpu.arch.event.address, true);
+}
 
 /// All that has to happen before the current vCPU (whichever it is by then) executes: D.5's order.
 void exit_work() noexcept {
@@ -146,8 +156,7 @@ bool page_fault_from_guest(Vcpu& vcpu) noexcept {
         if (in_ldt_window(address)) return false;
         code &= ~fault::present; // tells nothing about our mappings
     }
-    enter_handler(vcpu, v_pf, true, code);
-    return true;
+    return enter_handler(vcpu, v_pf, true, code);
 }
 
 void page_fault_emulation(Vcpu& vcpu) noexcept {
@@ -164,7 +173,16 @@ void page_fault_emulation(Vcpu& vcpu) noexcept {
     inject_page_fault(vcpu, GuestVirt{address}, code & ~fault::user);
 }
 
-void exception_from_guest(Vcpu& vcpu) noexcept {
+/// True: delivered. False: perhaps an instruction to emulate; needs all registers.
+bool exception_from_guest(Vcpu& vcpu) noexcept {
+    GuestRegs& regs = vcpu.arch.regs;
+    const unsigned vector = regs.entry_vector;
+    if (vector == v_gp || vector == v_nm || vector == v_int80) return false;
+    if (vector == v_ud) return undefined_instruction(vcpu);
+    return enter_handler(vcpu, vector, (vectors_with_code >> vector & 1) != 0, regs.error_code);
+}
+
+void exception_emulation(Vcpu& vcpu) noexcept {
     const unsigned vector = vcpu.arch.regs.entry_vector;
     switch (vector) {
     case v_gp: return handle_general_protection(vcpu);
@@ -172,15 +190,11 @@ void exception_from_guest(Vcpu& vcpu) noexcept {
         vcpu.arch.regs.rip -= 2;
         vcpu.arch.regs.error_code = v_int80 << 3 | 2;
         return handle_general_protection(vcpu);
-    case v_ud:
-        if (emulate_forced_cpuid(vcpu)) return;
-        break;
     case v_nm:
-        if (handle_device_not_available(vcpu)) return;
-        break;
-    default: break;
+        if (!handle_device_not_available(vcpu)) enter_handler(vcpu, v_nm, false, 0);
+        return;
+    default: return emulate_forced_cpuid(vcpu); // v_ud
     }
-    enter_handler(vcpu, vector, (vectors_with_code >> vector & 1) != 0, vcpu.arch.regs.error_code);
 }
 
 void debug_from_guest(Vcpu& vcpu, const GuestRegs& frame) noexcept {
@@ -198,42 +212,40 @@ void deliver_system_call_32(Vcpu& vcpu) noexcept {
 /// Where it was executed the CPU does not tell: without a callback it is #GP at address 0.
 void deliver_sysenter(Vcpu& vcpu) noexcept {
     vcpu.arch.regs.rflags |= rflags::interrupt;
-    if (!vcpu.arch.user_mode || vcpu.arch.sysenter.address == 0) return enter_handler(vcpu, v_gp, true, 0);
-    enter_system_call(vcpu, vcpu.arch.sysenter);
+    if (vcpu.arch.user_mode && vcpu.arch.sysenter.address != 0)
+        enter_system_call(vcpu, vcpu.arch.sysenter);
+    else
+        enter_handler(vcpu, v_gp, true, 0);
 }
 
-/// Hypercall iret [D.6]. The frame is loaded word by word into where it belongs: each is read once.
+/// Hypercall iret [D.6]. The frame is loaded word by word into where it belongs: each is read once. It is all read
+/// before the user's tables are loaded, which do not map the kernel's stack.
 void return_from_trap(Vcpu& vcpu) noexcept {
     ArchVcpu& arch = vcpu.arch;
     GuestRegs& regs = arch.regs;
     const std::uint64_t at = regs.rsp;
-    std::uint64_t rax, r11, rcx, flags, rip, cs, eflags, rsp, ss;
     if (in_hypervisor_hole(at + sizeof(cero_iret_frame))) [[unlikely]]
         return crash_in_iret(vcpu, "it is the hypervisor's");
+    std::uint64_t flags, cs, eflags, ss;
     open_guest_access();
-    if (!load_guest_word(rax, at) || !load_guest_word(r11, at + 8) || !load_guest_word(rcx, at + 16) ||
-        !load_guest_word(flags, at + 24) || !load_guest_word(rip, at + 32) || !load_guest_word(cs, at + 40) ||
-        !load_guest_word(eflags, at + 48) || !load_guest_word(rsp, at + 56) || !load_guest_word(ss, at + 64))
-        [[unlikely]]
+    const bool good = load_guest_word(regs.rax, at) && load_guest_word(flags, at + 24) &&
+                      ((flags & CERO_VGCF_in_syscall) != 0 ||
+                       (load_guest_word(regs.r11, at + 8) && load_guest_word(regs.rcx, at + 16))) &&
+                      load_guest_word(regs.rip, at + 32) && load_guest_word(cs, at + 40) &&
+                      load_guest_word(eflags, at + 48) && load_guest_word(regs.rsp, at + 56) &&
+                      load_guest_word(ss, at + 64);
+    if (!good) [[unlikely]]
         return crash_in_iret(vcpu, "it cannot be read");
     close_guest_access();
-    if ((cs & 3) == 3) {
-        if (arch.user_cr3 == 0) [[unlikely]]
-            return crash_in_iret(vcpu, "to user mode, without user page tables");
-        enter_user_mode(arch);
-    }
-    regs.rip = rip;
     regs.cs = (cs & 0xffff) | 3;
     regs.rflags = (eflags & ~(rflags::iopl | rflags::vm)) | rflags::interrupt | rflags::fixed;
-    regs.rsp = rsp;
     regs.ss = (ss & 0xffff) | 3;
-    regs.rax = rax;
-    if ((flags & CERO_VGCF_in_syscall) == 0) [[likely]] {
-        regs.r11 = r11;
-        regs.rcx = rcx;
-    }
     arch.nmi_masked = false;
     arch.info->evtchn_upcall_mask = (eflags & rflags::interrupt) == 0;
+    if ((cs & 3) != 3) return;
+    if (arch.user_cr3 == 0) [[unlikely]]
+        return crash_in_iret(vcpu, "to user mode, without user page tables");
+    enter_user_mode(arch);
 }
 
 /// IRETQ refused what the guest asked for: failsafe callback, or #GP without one [D.4, D.6].
