@@ -307,6 +307,11 @@ private:
         take_action("on_crash", config_.on_crash);
         take_action("on_watchdog", config_.on_watchdog);
         take_action("on_soft_reset", config_.on_soft_reset);
+        take_text("coredump_dir", config_.core_directory);
+        if (const Setting* setting = find("coredump_dir");
+            setting != nullptr && !config_.core_directory.starts_with('/'))
+            refuse(*setting, setting->value.at,
+                   "\"coredump_dir\" must be a whole path: coredump_dir = \"/data/cores\"");
         take_type();
     }
 
@@ -407,7 +412,7 @@ private:
         "name",      "kernel",      "ramdisk",     "extra",         "memory",     "maxmem",
         "vcpus",     "maxvcpus",    "cpus",        "disk",          "vif",        "on_crash",
         "on_reboot", "on_poweroff", "on_watchdog", "on_soft_reset", "cpu_weight", "cap",
-        "uuid",      "root",        "cmdline",     "type",          "builder",
+        "uuid",      "root",        "cmdline",     "type",          "builder",    "coredump_dir",
     };
 
     const std::vector<Setting>& settings_;
@@ -546,6 +551,8 @@ std::string to_text(const DomainConfig& config) {
     line("on_crash", quoted(action_name(config.on_crash)));
     line("on_watchdog", quoted(action_name(config.on_watchdog)));
     line("on_soft_reset", quoted(action_name(config.on_soft_reset)));
+    if (!config.core_directory.empty())
+        line("coredump_dir", quoted(config.core_directory));
     return out;
 }
 

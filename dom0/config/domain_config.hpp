@@ -47,6 +47,7 @@ struct DomainConfig {
     Action on_crash{Action::destroy};
     Action on_watchdog{Action::destroy};
     Action on_soft_reset{Action::destroy};
+    std::string core_directory; ///< for coredump-*; empty: toolstack::core_directory() decides
 };
 
 /// Throws ConfigError for an unknown key, a bad value, or a missing one. Later settings win over

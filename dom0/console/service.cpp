@@ -171,10 +171,16 @@ Service::Guest* Service::find(const std::string& name) {
     if (const auto number = number_of<cero_domid>(name))
         if (const auto at = guests_.find(*number); at != guests_.end())
             return at->second.get();
-    for (const auto& [domain, guest] : guests_)
-        if (store_.read(toolstack::domain_path(domain) + "/name") == name || guest->name == name)
+    // A domain that was renamed has given its name away; one whose nodes are gone keeps it.
+    Guest* nameless = nullptr;
+    for (const auto& [domain, guest] : guests_) {
+        const auto current = store_.read(toolstack::domain_path(domain) + "/name");
+        if (current == name)
             return guest.get();
-    return nullptr;
+        if (!current && guest->name == name)
+            nameless = guest.get();
+    }
+    return nameless;
 }
 
 void Service::take_request(Client& client) {

@@ -73,13 +73,17 @@ void DomainDaemon::restart(cero_domid domain, const config::DomainConfig& config
     log("domain {} ({}) is started again as domain {}", domain, config.name, fresh);
 }
 
-void DomainDaemon::dump_core(cero_domid domain, const std::string& name) {
-    const std::string path = toolstack::core_file(domain, name);
+void DomainDaemon::dump_core(cero_domid domain, const config::DomainConfig& config) {
+    const std::string& name = config.name;
+    const std::string mounts = read_file("/proc/mounts").value_or("");
+    const std::string path =
+        toolstack::core_file(toolstack::core_directory(config, mounts), domain, name);
     try {
         const toolstack::CoreDump core = toolstack::dump_core(machine_, domain, path, false);
         log("domain {} ({}): core of {} MiB in {}", domain, name, core.pages / 256, path);
     } catch (const Error& error) { // what else the action asks for is done all the same
-        log("domain {} ({}): no core: {}", domain, name, error.what());
+        log("domain {} ({}): no core: {}{}{}", domain, name, error.what(),
+            error.remedy().empty() ? "" : ": ", error.remedy());
     }
 }
 
@@ -93,7 +97,7 @@ void DomainDaemon::handle_end(const control::DomainInfo& info) {
     log("domain {} ({}) has ended: {}; {}", info.domain, config->name,
         control::shutdown_reason_name(static_cast<unsigned>(reason)), config::action_name(action));
     if (action == Action::coredump_destroy || action == Action::coredump_restart)
-        dump_core(info.domain, config->name);
+        dump_core(info.domain, *config);
     switch (action) {
     case Action::destroy:
     case Action::coredump_destroy:

@@ -35,7 +35,7 @@ public:
 
 private:
     void handle_end(const control::DomainInfo& info);
-    void dump_core(cero_domid domain, const std::string& name);
+    void dump_core(cero_domid domain, const config::DomainConfig& config);
     void restart(cero_domid domain, const config::DomainConfig& config, bool keep_old);
     void clean_orphans(const std::set<cero_domid>& alive);
 

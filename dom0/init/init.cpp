@@ -267,7 +267,7 @@ struct LabelledMount {
     const char* directory;
 };
 constexpr LabelledMount labelled_mounts[] = {
-    {"data", "/data"},
+    {"data", toolstack::data_directory},
     {"guests", toolstack::guests_directory},
 };
 

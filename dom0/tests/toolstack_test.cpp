@@ -324,6 +324,36 @@ TEST_F(ToolstackTest, CoreHoldsWhatTheGuestSees) {
     ::unlink(path.c_str());
 }
 
+TEST(CoreDirectory, IsADiskWhenThereIsOne) {
+    config::DomainConfig config;
+    EXPECT_EQ(core_directory(config, "none / rootfs rw 0 0\n"), "/var/lib/cero/dump");
+    EXPECT_EQ(core_directory(config, "/dev/vda3 /data ext2 rw 0 0\n"), "/data/cero-dump");
+    config.core_directory = "/mnt/cores";
+    EXPECT_EQ(core_directory(config, "/dev/vda3 /data ext2 rw 0 0\n"), "/mnt/cores");
+}
+
+TEST(CoreDirectory, LosesWhatWasLeftHalfWritten) {
+    const std::string directory = testing::TempDir() + "/cores";
+    make_directories(directory);
+    for (const char* name : {"/a.core", "/b.core.part", "/c.part"})
+        write_file(directory + name, "x");
+    const std::string path = core_file(directory, 7, "web");
+    EXPECT_TRUE(path.starts_with(directory + "/2") && path.ends_with("-web.7.core")) << path;
+    EXPECT_TRUE(read_file(directory + "/a.core"));
+    EXPECT_FALSE(read_file(directory + "/b.core.part"));
+    EXPECT_TRUE(read_file(directory + "/c.part"));
+}
+
+TEST(CoreRoom, MemoryIsNotUsedUp) {
+    constexpr std::uint64_t ext2 = 0xef53, tmpfs = 0x01021994, mib = 1 << 20;
+    EXPECT_EQ(room_for_core(ext2, 1000, 90 * mib, 8 * mib).bytes, 90 * mib);
+    EXPECT_FALSE(room_for_core(ext2, 1000, 0, 8 * mib).is_memory);
+    EXPECT_EQ(room_for_core(tmpfs, 1000, 90 * mib, 8 * mib).bytes, 4 * mib);
+    EXPECT_EQ(room_for_core(tmpfs, 1000, 2 * mib, 8 * mib).bytes, 2 * mib);
+    EXPECT_EQ(room_for_core(0, 0, 0, 8 * mib).bytes, 4 * mib);
+    EXPECT_TRUE(room_for_core(0, 0, 0, 8 * mib).is_memory);
+}
+
 TEST(RestartBrake, StopsALoop) {
     domaind::RestartBrake brake;
     for (int i = 0; i < 5; ++i)

@@ -7,10 +7,13 @@
 #include "base/file.hpp"
 #include "toolstack/paths.hpp"
 
+#include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/procfs.h>
-#include <sys/statvfs.h>
+#include <sys/statfs.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -280,15 +283,23 @@ public:
     Output& operator=(const Output&) = delete;
 
     void reserve(std::uint64_t bytes) const {
-        struct statvfs info {};
-        if (::fstatvfs(file_.get(), &info) != 0 || info.f_blocks == 0)
-            return;
-        const std::uint64_t room = std::uint64_t{info.f_bavail} * info.f_frsize;
-        if (room < bytes)
+        struct statfs info {};
+        struct sysinfo memory {};
+        if (::fstatfs(file_.get(), &info) != 0 || ::sysinfo(&memory) != 0)
             throw Error{ExitCode::failed,
-                        fmt::format("{}: the core takes {} MiB, {} MiB are free there", path_,
-                                    (bytes >> 20) + 1, room >> 20),
-                        "Name a file on a larger disk."};
+                        fmt::format("{}: cannot ask for free room: {}", path_, errno_text(errno))};
+        const Room room = room_for_core(static_cast<std::uint64_t>(info.f_type), info.f_blocks,
+                                        info.f_bavail * static_cast<std::uint64_t>(info.f_bsize),
+                                        memory.freeram * std::uint64_t{memory.mem_unit});
+        if (room.bytes >= bytes)
+            return;
+        throw Error{ExitCode::failed,
+                    fmt::format("{}: the core takes {} MiB, {} MiB {}", path_, (bytes >> 20) + 1,
+                                room.bytes >> 20,
+                                room.is_memory ? "of the control domain's memory may be used"
+                                               : "are free there"),
+                    room.is_memory ? "Name a file on a disk (coredump_dir in a configuration)."
+                                   : "Name a file on a larger disk, or remove old cores."};
     }
     void write(std::string_view bytes) const {
         if (!write_all(file_.get(), bytes))
@@ -353,9 +364,31 @@ CoreDump dump_core(Machine& machine, cero_domid domain, const std::string& path,
     return result;
 }
 
-std::string core_file(cero_domid domain, const std::string& name) {
-    const std::string directory = "/var/lib/cero/dump";
+Room room_for_core(std::uint64_t type, std::uint64_t blocks, std::uint64_t bytes_free,
+                   std::uint64_t memory_free) noexcept {
+    // No size at all: the root file system of an initramfs.
+    const bool is_memory = type == TMPFS_MAGIC || type == RAMFS_MAGIC || blocks == 0;
+    if (!is_memory)
+        return {bytes_free, false};
+    const std::uint64_t most = memory_free / 2;
+    return {blocks == 0 ? most : std::min(bytes_free, most), true};
+}
+
+std::string core_directory(const config::DomainConfig& config, std::string_view mounts) {
+    if (!config.core_directory.empty())
+        return config.core_directory;
+    const bool has_disk = mounts.find(fmt::format(" {} ", data_directory)) != mounts.npos;
+    return has_disk ? fmt::format("{}/cero-dump", data_directory) : "/var/lib/cero/dump";
+}
+
+std::string core_file(const std::string& directory, cero_domid domain, const std::string& name) {
     make_directories(directory);
+    if (DIR* entries = ::opendir(directory.c_str())) {
+        while (const dirent* entry = ::readdir(entries))
+            if (std::string_view{entry->d_name}.ends_with(".core.part"))
+                ::unlink((directory + "/" + entry->d_name).c_str());
+        ::closedir(entries);
+    }
     const std::time_t now = std::time(nullptr);
     std::tm parts{};
     ::gmtime_r(&now, &parts);

@@ -22,7 +22,23 @@ struct CoreDump {
 /// Error, and then no new file is left. Source of the format: ELF-64, System V ABI.
 CoreDump dump_core(Machine& machine, cero_domid domain, const std::string& path, bool replace);
 
-/// A name for the core of a domain that has crashed: /var/lib/cero/dump/DATE-TIME-NAME.ID.core.
-[[nodiscard]] std::string core_file(cero_domid domain, const std::string& name);
+/// Room for a core: what the file system has free, and in a file system that lives in memory at
+/// most half of the memory that is free, so that a core never starves the control domain.
+struct Room {
+    std::uint64_t bytes{};
+    bool is_memory{};
+};
+[[nodiscard]] Room room_for_core(std::uint64_t type, std::uint64_t blocks, std::uint64_t bytes_free,
+                                 std::uint64_t memory_free) noexcept;
+
+/// Where the daemon writes cores of a domain: what its configuration says, else the file system
+/// labelled "data" when `mounts` (text of /proc/mounts) has it, else the control domain's memory.
+[[nodiscard]] std::string core_directory(const config::DomainConfig& config,
+                                         std::string_view mounts);
+
+/// A name for the core of a domain that has crashed: DIRECTORY/DATE-TIME-NAME.ID.core. Makes the
+/// directory, and removes what a daemon that died left half written in it.
+[[nodiscard]] std::string core_file(const std::string& directory, cero_domid domain,
+                                    const std::string& name);
 
 } // namespace cero::toolstack

@@ -16,6 +16,8 @@ inline std::string state_directory = "/run/cero";
 inline constexpr const char* console_socket = "/run/cero/console";
 inline constexpr const char* console_log_directory = "/var/log/cero/console";
 inline constexpr const char* autostart_directory = "/etc/cero/auto";
+/// Where init mounts the file system labelled "data".
+inline constexpr const char* data_directory = "/data";
 /// Where init mounts the file system labelled "guests": kernels, ramdisks, configurations.
 inline constexpr const char* guests_directory = "/guests";
 
