@@ -54,13 +54,12 @@ struct Domain {
     std::uint16_t cap{}; ///< per cent of one CPU; 0 = none
     std::uint32_t ssidref{};
     std::uint32_t create_flags{};
-    std::int64_t time_offset_seconds{};
     std::uint64_t vm_assist{};
     static constexpr unsigned watchdog_count = 2;
-    Timer watchdogs[watchdog_count]; ///< bound when in use; domain lock
-    std::uint64_t logged_missing{};  ///< hypercall numbers whose absence has been logged
-    std::uint32_t logged_refusals{}; ///< hypercalls that failed and were logged; they stop at a number
-    char console_line[120]{};        ///< what an unprivileged domain has written of the current line
+    Timer watchdogs[watchdog_count];    ///< bound when in use; domain lock
+    std::uint64_t logged_left_out[4]{}; ///< operations left out that were asked for and logged, by a hash
+    std::uint32_t logged_refusals{};    ///< hypercalls that failed and were logged; they stop at a number
+    char console_line[120]{};           ///< what an unprivileged domain has written of the current line
     std::uint32_t console_length{};
     std::uint32_t console_credit{};
     std::uint64_t console_second{};

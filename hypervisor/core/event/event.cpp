@@ -48,9 +48,6 @@ Vcpu* target_of(Domain& domain, const EventChannel& channel) noexcept {
     return domain.vcpu(__atomic_load_n(&channel.vcpu, __ATOMIC_RELAXED));
 }
 
-/// Handlers of VIRQs that concern the machine; null = the control domain.
-DomainId virq_handler[CERO_NR_VIRQS];
-
 } // namespace
 
 void mark_pending(Vcpu& vcpu) {
@@ -110,15 +107,7 @@ void raise_global_virq(Domain& domain, std::uint32_t virq) {
 }
 
 void raise_host_virq(std::uint32_t virq) {
-    const DomainRef handler = virq_handler[virq].raw() == 0 ? DomainRef{} : find_domain(virq_handler[virq]);
-    Domain* domain = handler && !handler->is_dying() ? handler.get() : control_domain();
-    if (domain != nullptr) raise_global_virq(*domain, virq);
-}
-
-Status set_virq_handler(DomainId domain, std::uint32_t virq) {
-    if (virq >= CERO_NR_VIRQS || vcpu_virq_index(virq) >= 0) return Errno::inval;
-    virq_handler[virq] = domain;
-    return {};
+    if (Domain* domain = control_domain()) raise_global_virq(*domain, virq);
 }
 
 bool raise_pirq(Domain& domain, Pirq number) {

@@ -10,12 +10,10 @@ namespace cero::event {
 void raise_virq(Vcpu& vcpu, std::uint32_t virq);
 /// Raises a global VIRQ of a domain if it is bound.
 void raise_global_virq(Domain& domain, std::uint32_t virq);
-/// Raises a global VIRQ at the domain that handles it (the control domain unless changed).
+/// Raises a VIRQ that concerns the machine at the control domain.
 void raise_host_virq(std::uint32_t virq);
 /// A physical interrupt arrived. False when the domain has not bound the pirq.
 bool raise_pirq(Domain& domain, Pirq pirq);
-/// The domain that gets a global VIRQ of the machine from now on. inval: not such a VIRQ.
-Status set_virq_handler(DomainId domain, std::uint32_t virq);
 /// Marks the vCPU pending and wakes it; its vcpu_info says which ports.
 void mark_pending(Vcpu& vcpu);
 

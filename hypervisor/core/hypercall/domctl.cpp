@@ -133,11 +133,6 @@ Status scheduler(Domain& domain, cero_domctl_scheduler_op& request) {
     }
 }
 
-Status permit(RangeSet& set, std::uint64_t first, std::uint64_t count, std::uint64_t limit, bool allow) {
-    if (count == 0 || first + count < first || first + count > limit) return Errno::inval;
-    return allow ? set.add(first, first + count - 1) : set.remove(first, first + count - 1);
-}
-
 Status init_hypercall_page(Domain& domain, const cero_domctl_hypercall_init& request) {
     const MachineFrame frame{request.gmfn};
     TRY(frame_get_writable(frame, domain.slot));
@@ -163,10 +158,8 @@ Status frame_types(Domain& domain, const cero_domctl_getpageframeinfo3& request)
     if (request.num > most) return Errno::too_big;
     const GuestSpan<std::uint64_t> span{GuestPtr<std::uint64_t>{request.array}, request.num};
     for (std::uint64_t n = 0; n < request.num; ++n) {
-        const MachineFrame frame {
-            TRY(span.read(n))
-            &0x0fffffffffffffffull
-        };
+        const std::uint64_t number = TRY(span.read(n));
+        const MachineFrame frame{number & 0x0fffffffffffffff};
         const FrameWord word = frame_look(frame);
         std::uint64_t type = CERO_DOMCTL_PFINFO_XTAB;
         if (word.is_owned_by(domain.slot)) {
@@ -183,8 +176,7 @@ Status frame_types(Domain& domain, const cero_domctl_getpageframeinfo3& request)
 /// Whether the caller wants the structure back.
 bool has_output(std::uint32_t command) noexcept {
     return command == CERO_DOMCTL_createdomain || command == CERO_DOMCTL_getdomaininfo ||
-           command == CERO_DOMCTL_getvcpuinfo || command == CERO_DOMCTL_scheduler_op ||
-           command == CERO_DOMCTL_get_address_size;
+           command == CERO_DOMCTL_getvcpuinfo || command == CERO_DOMCTL_scheduler_op;
 }
 
 Status apply(Vcpu& current, cero_domctl& op) {
@@ -211,26 +203,11 @@ Status apply(Vcpu& current, cero_domctl& op) {
     case CERO_DOMCTL_scheduler_op: return scheduler(domain, op.u.scheduler_op);
     case CERO_DOMCTL_hypercall_init: return init_hypercall_page(domain, op.u.hypercall_init);
     case CERO_DOMCTL_resumedomain: return resume(domain);
-    case CERO_DOMCTL_get_address_size: op.u.address_size.size = 64; return {};
     case CERO_DOMCTL_getpageframeinfo3: return frame_types(domain, op.u.getpageframeinfo3);
     case CERO_DOMCTL_max_mem: domain.memory.max_pages.store(op.u.max_mem.max_memkb / 4, Order::relaxed); return {};
     case CERO_DOMCTL_setdomainhandle:
         __builtin_memcpy(domain.handle, op.u.setdomainhandle.handle, sizeof domain.handle);
         return {};
-    case CERO_DOMCTL_settimeoffset:
-        domain.time_offset_seconds = op.u.settimeoffset.time_offset_seconds;
-        publish_wall_clock(domain);
-        return {};
-    case CERO_DOMCTL_irq_permission:
-        return permit(domain.rights.pirqs, op.u.irq_permission.pirq, 1, 256, op.u.irq_permission.allow_access != 0);
-    case CERO_DOMCTL_ioport_permission:
-        return permit(domain.rights.io_ports, op.u.ioport_permission.first_port, op.u.ioport_permission.nr_ports,
-                      0x10000, op.u.ioport_permission.allow_access != 0);
-    case CERO_DOMCTL_iomem_permission:
-        return permit(domain.rights.io_memory, op.u.iomem_permission.first_mfn, op.u.iomem_permission.nr_mfns,
-                      1ull << 40, op.u.iomem_permission.allow_access != 0);
-    case CERO_DOMCTL_set_address_size: return op.u.address_size.size == 64 ? Errno::ok : Errno::inval;
-    case CERO_DOMCTL_set_virq_handler: return event::set_virq_handler(domain.id, op.u.set_virq_handler.virq);
     default: return Errno::nosys;
     }
 }

@@ -49,7 +49,6 @@ void publish_wall_clock(Domain& domain) {
     cero_shared_info& shared = *domain.shared_info;
     std::uint64_t seconds = wall_seconds.load(Order::acquire);
     if (seconds == 0) seconds = arch::wall_clock_at_boot();
-    seconds += static_cast<std::uint64_t>(domain.time_offset_seconds);
     const std::uint32_t version = (shared.wc_version | 1) + 2;
     store_version(shared.wc_version, version);
     shared.wc_sec = static_cast<std::uint32_t>(seconds);

@@ -129,12 +129,9 @@ exit_syscall:                           /* rdi = vcpu, rax = result; rbx, rbp, r
         sysretq
 
 hypercall_unknown:
-        movq    %gs:PERCPU_CURRENT, %rdi
         movq    $-38, %rax              /* ENOSYS */
-        jmp     exit_syscall
+        jmp     hypercall_return
 hypercall_failed:
-        cmpq    $-38, %rax              /* who probes for what is left out costs nobody anything */
-        je      exit_syscall
         movq    VCPU_RAX(%rdi), %rsi    /* the number */
         movq    %rax, %rdx
         call    _ZN4cero16finish_hypercallERNS_4VcpuEml
