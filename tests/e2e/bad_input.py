@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Bad input to `cero`: one clear message, a status that is not 0, nothing left behind."""
-# limit: 600
+# limit: 700
 
+import gzip
 import re
 
+from _kernels import PACKED, PACKED_XZ, PV_NOTES, PVH_NOTES, bzimage, elf, flipped
 from _machine import Rig, check, main
 
 GOOD = 'name = "bad"\nkernel = "/boot/cero-kernel"\nramdisk = "/boot/guest.img"\nmemory = 32\n'
 
-# What to put in place first, the configuration, words that the message must have.
+KERNEL = GOOD.replace("/boot/cero-kernel", "/tmp/k")
+
+# What to put in place first (a command, or the bytes of /tmp/k), the configuration, words that the message must have.
 CASES = [
     ("unknown key", "", GOOD + "colour = 3\n", ["colour", ":5"]),
     ("value of a wrong kind", "", GOOD.replace("32", '"many"'), ["memory"]),
@@ -26,6 +30,16 @@ CASES = [
      GOOD.replace("/boot/guest.img", "/tmp/r"), ["the ramdisk (48 MiB)", "memory"]),
     ("32-bit kernel", "(printf '\\177ELF\\001'; dd if=/boot/cero-kernel bs=1 skip=5 count=4091) >/tmp/k",
      GOOD.replace("/boot/cero-kernel", "/tmp/k"), ["/tmp/k", "32-bit"]),
+    ("kernel without Xen's notes", elf(), KERNEL, ["/tmp/k", "no Xen ELF notes", "PV"]),
+    ("kernel for PVH only", elf(PVH_NOTES), KERNEL, ["/tmp/k", "PVH"]),
+    ("kernel for another processor", elf(PV_NOTES)[:18] + b"\xb7" + elf(PV_NOTES)[19:], KERNEL, ["/tmp/k", "not for x86-64"]),
+    ("bzImage with a bit wrong", bzimage(flipped(PACKED, len(PACKED) // 2)), KERNEL, ["/tmp/k", "gzip", "corrupt"]),
+    ("bzImage with a bit wrong, xz", bzimage(flipped(PACKED_XZ, len(PACKED_XZ) // 2)), KERNEL, ["/tmp/k", "xz", "corrupt"]),
+    ("bzImage cut short", bzimage(PACKED)[:-40], KERNEL, ["/tmp/k", "payload", "outside the file"]),
+    ("bzImage of a kernel without notes", bzimage(gzip.compress(elf())), KERNEL, ["/tmp/k", "no Xen ELF notes"]),
+    ("bzImage of nothing", bzimage(b""), KERNEL, ["/tmp/k"]),
+    ("missing partition", "", GOOD + 'disk = [ "phy:/dev/vda77,xvda,w" ]\n', ["/dev/vda77"]),
+    ("missing root disk image", "", GOOD + 'disk = [ "file:/guests/nothing.img,xvda,w" ]\n', ["disk", "bad.cfg"]),
     ("name in use", "", GOOD.replace('"bad"', '"demo1"'), ["demo1"]),
     ("missing disk", "", GOOD + 'disk = [ "phy:/dev/nothing,xvda,w" ]\n', ["/dev/nothing"]),
     ("two writers on one disk", "", GOOD + 'disk = [ "phy:/dev/vda1,xvda,w" ]\n', ["vda1"]),
@@ -44,7 +58,9 @@ def body():
         problems = []
         for title, preparation, config, words in CASES:
             print(f"=== {title}", flush=True)
-            if preparation:
+            if isinstance(preparation, bytes):
+                rig.console.put_file("/tmp/k", preparation)
+            elif preparation:
                 rig.dom0(preparation + " 2>/dev/null")
             rig.console.put_file("/tmp/bad.cfg", config.encode())
             status, output = rig.console.run("cero create /tmp/bad.cfg", 90)
