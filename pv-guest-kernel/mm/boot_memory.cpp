@@ -24,7 +24,8 @@ constexpr std::uint64_t frames_per_table = entries_per_table;
 constexpr std::uint64_t first_usable_frame =
     1; // frame 0 stays unused: null pointers of careless code
 
-std::uint64_t frames;         // of the domain
+std::uint64_t given;          // frames that the domain was started with
+std::uint64_t frames;         // that it may have one day (maxmem): size of every array by frame
 std::uint64_t* p2m;           // frame -> machine frame
 PteValue* root;               // initial level-4 table
 std::uint64_t* direct_tables; // machine frame of the level-1 table of each 2 MiB of the direct map
@@ -55,7 +56,7 @@ std::uint64_t early_frame() {
         next_early = ramdisk_end;
     if (next_early >= mapped_end)
         panic("out of memory while building the direct map (%llu frames given)",
-              static_cast<unsigned long long>(frames));
+              static_cast<unsigned long long>(given));
     const std::uint64_t frame = next_early++;
     memset(image_page(frame), 0, page_size);
     return frame;
@@ -146,7 +147,7 @@ void build_direct_map() {
         direct_tables[table] = pte::frame(level2[table]).raw();
 
     // The table at the end of the initial mapping may be partly filled.
-    for (; mapped_end < frames && mapped_end % frames_per_table != 0; ++mapped_end) {
+    for (; mapped_end < given && mapped_end % frames_per_table != 0; ++mapped_end) {
         requests[count++] = {direct_pte_machine(GuestFrame{mapped_end}),
                              pte::make(MachineFrame{p2m[mapped_end]}, pte::kernel_data)};
         if (count == batch_tables * 2)
@@ -170,7 +171,7 @@ void build_direct_map() {
         const std::uint64_t level1_frame = early_frame();
         auto* level1 = reinterpret_cast<PteValue*>(image_page(level1_frame));
         const std::uint64_t first = table * frames_per_table;
-        for (unsigned i = 0; i < entries_per_table && first + i < frames; ++i)
+        for (unsigned i = 0; i < entries_per_table && first + i < given; ++i)
             level1[i] = pte::make(MachineFrame{p2m[first + i]}, pte::kernel_data);
         direct_tables[table] = p2m[level1_frame];
         requests[count++] = {direct_pte_machine(GuestFrame{level1_frame}),
@@ -181,24 +182,54 @@ void build_direct_map() {
         if (count >= batch_tables || mapped_end - next_early < 2) {
             update(requests, count);
             hooked = table + 1;
-            mapped_end = hooked * frames_per_table < frames ? hooked * frames_per_table : frames;
+            mapped_end = hooked * frames_per_table < given ? hooked * frames_per_table : given;
         }
     }
     update(requests, count);
-    mapped_end = frames;
+    mapped_end = given;
+}
+
+/// How many frames dom0 may give this domain: the end of its memory map. At most 16 times what it
+/// has: the arrays for more would take too much of that.
+std::uint64_t frames_to_come(const cero_start_info& info) noexcept {
+    constexpr std::uint64_t growth_max = 16;
+    constexpr unsigned entries_max = 32;
+    static cero_e820_entry entries[entries_max];
+    cero_memory_map map{entries_max, 0, by_address(entries)};
+    if ((info.flags & CERO_SIF_INITDOMAIN) != 0 ||
+        hyper::memory_op(CERO_XENMEM_memory_map, &map) != 0)
+        return given;
+    std::uint64_t end = given;
+    for (unsigned i = 0; i < map.nr_entries && i < entries_max; ++i) {
+        const std::uint64_t last = (entries[i].addr + entries[i].size) >> page_shift;
+        if (entries[i].type == CERO_E820_RAM && last > end)
+            end = last;
+    }
+    return end < given * growth_max ? end : given * growth_max;
+}
+
+/// The builder's list ends with the frames given; this one has room for those to come.
+void extend_p2m(std::uint64_t* longer) noexcept {
+    for (std::uint64_t n = 0; n < frames; ++n)
+        longer[n] = n < given ? p2m[n] : no_machine_frame;
+    p2m = longer;
 }
 
 void fill_allocator() {
-    const std::uint64_t bytes = frames * sizeof(Page);
+    const std::uint64_t page_bytes = page_up(frames * sizeof(Page));
+    const std::uint64_t bytes = page_bytes + (frames > given ? frames * sizeof(*p2m) : 0);
     std::uint64_t first = next_early;
     const std::uint64_t count = page_up(bytes) >> page_shift;
     if (first < ramdisk_end && first + count > ramdisk_first)
         first = ramdisk_end;
-    if (first + count >= frames)
+    if (first + count >= given)
         panic("no room for the page array: %llu frames are too few",
-              static_cast<unsigned long long>(frames));
+              static_cast<unsigned long long>(given));
     page_array = reinterpret_cast<Page*>(direct_base + (first << page_shift));
-    memset(static_cast<void*>(page_array), 0, bytes);
+    memset(static_cast<void*>(page_array), 0, page_bytes);
+    if (frames > given)
+        extend_p2m(reinterpret_cast<std::uint64_t*>(reinterpret_cast<std::uintptr_t>(page_array) +
+                                                    page_bytes));
 
     // Gaps between the reserved ranges go to the allocator.
     const std::uint64_t image_first =
@@ -211,14 +242,13 @@ void fill_allocator() {
                     {first, first + count},
                     {ramdisk_first, ramdisk_end}};
     std::uint64_t frame = 0;
-    while (frame < frames) {
+    while (frame < given) {
         const Range* next = nullptr;
         for (const Range& range : reserved)
             if (range.end > frame && range.end != range.first &&
                 (next == nullptr || range.first < next->first))
                 next = &range;
-        const std::uint64_t gap_end =
-            next != nullptr && next->first < frames ? next->first : frames;
+        const std::uint64_t gap_end = next != nullptr && next->first < given ? next->first : given;
         if (gap_end > frame)
             buddy_add(GuestFrame{frame}, gap_end - frame);
         frame = next != nullptr && next->end > gap_end ? next->end : gap_end;
@@ -239,6 +269,9 @@ PteValue direct_pte(GuestFrame frame, bool writable) noexcept {
 
 std::uint64_t total_frames() noexcept {
     return frames;
+}
+std::uint64_t frames_at_start() noexcept {
+    return given;
 }
 
 PteValue* kernel_root() noexcept {
@@ -294,7 +327,8 @@ MachineFrame Page::machine_frame() const noexcept {
 }
 
 void init_memory(const cero_start_info& info, std::uintptr_t boot_stack_top) {
-    frames = info.nr_pages;
+    given = info.nr_pages;
+    frames = frames_to_come(info);
     p2m = reinterpret_cast<std::uint64_t*>(info.mfn_list);
     root = reinterpret_cast<PteValue*>(info.pt_base);
     cero_machphys_mapping mapping{};

@@ -17,7 +17,11 @@ void init_memory(const cero_start_info& info, std::uintptr_t boot_stack_top);
 /// The entry that maps the frame there with the given rights.
 [[nodiscard]] PteValue direct_pte(GuestFrame frame, bool writable) noexcept;
 
+/// Size of every array by frame: frames that the domain has or may get (see balloon.hpp).
 [[nodiscard]] std::uint64_t total_frames() noexcept;
+[[nodiscard]] std::uint64_t frames_at_start() noexcept;
+/// In the physical-to-machine list: no memory is behind this frame now.
+inline constexpr std::uint64_t no_machine_frame = ~std::uint64_t{0};
 /// Contents of the initial level-4 table, which every process' kernel table repeats in the kernel
 /// slots.
 [[nodiscard]] PteValue* kernel_root() noexcept;

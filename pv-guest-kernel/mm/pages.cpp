@@ -2,6 +2,7 @@
 // Page allocation for everybody: the buddy allocator with reclaim behind it, references, device
 // memory.
 #include "arch/x86_64/hypercalls.hpp"
+#include "mm/balloon.hpp"
 #include "mm/boot_memory.hpp"
 #include "mm/buddy.hpp"
 #include "mm/mmu_batch.hpp"
@@ -141,8 +142,15 @@ void free_dma_pages(void* pages, unsigned order) noexcept {
     free_pages(pages, order);
 }
 
+std::size_t reclaim_pages(std::size_t wanted) noexcept {
+    const std::uint64_t before = buddy_free_pages();
+    static_cast<void>(reclaim(wanted));
+    const std::uint64_t after = buddy_free_pages();
+    return after > before ? after - before : 0;
+}
+
 MemoryInfo memory_info() noexcept {
-    return {total_frames(), buddy_free_pages(), 0, slab_pages()};
+    return {present_frames(), buddy_free_pages(), 0, slab_pages()};
 }
 
 } // namespace kernel

@@ -65,6 +65,16 @@ struct MemoryInfo {
 };
 [[nodiscard]] MemoryInfo memory_info() noexcept;
 
+/// The balloon: pages given back to the hypervisor, or got from it.
+enum class BalloonProgress {
+    reached, ///< the domain has as many pages as were wanted
+    moved,   ///< some pages nearer; call again
+    stuck    ///< not now: the guest needs its pages, or the hypervisor gives none
+};
+/// One step of the domain's memory towards `target` pages, of which some stay for the kernel
+/// itself. Thread context, one caller.
+[[nodiscard]] BalloonProgress balloon_step(std::uint64_t target) noexcept;
+
 /// Called when pages run short, before anybody is killed; returns the number of pages given back.
 /// Runs in the context of the allocating thread, must not sleep.
 using Reclaimer = std::size_t (*)(std::size_t wanted);
