@@ -108,6 +108,13 @@ class Rig:
         assert result.returncode == 0, f"e2fsck found the file system not clean (status {result.returncode})"
 
 
+CONFIG = {name: f"/etc/cero/auto/{name}.cfg" for name in ("demo1", "demo2")}
+
+
+def wait_demo_guests(rig, limit=90):
+    rig.wait_for("both demo guests", lambda: set(CONFIG) <= rig.names(), limit)
+
+
 def check(condition, text):
     if not condition:
         raise AssertionError(text)

@@ -4,6 +4,7 @@
 
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 from _linux import linux_elf
@@ -32,7 +33,9 @@ file /init {init} 755
 """
 
 
-def body():
+@contextmanager
+def foreign_image():
+    """The path of an ISO that boots Debian's kernel as the first domain."""
     with tempfile.TemporaryDirectory(prefix="cero-foreign-") as name:
         scratch = Path(name)
         (scratch / "init").write_text(INIT)
@@ -40,15 +43,25 @@ def body():
         read_manifest(archive, MANIFEST.format(init=scratch / "init"), Path("/"), {}, "manifest", False)
         (scratch / "initrd").write_bytes(archive.to_bytes())
         image.make_iso(scratch / "linux.iso", HYPERVISOR, linux_elf(), scratch / "initrd", "", "console=hvc0")
+        yield scratch / "linux.iso"
+
+
+def boot_foreign(iso, cpus, memory_mib):
+    machine = Machine(iso=iso, cpus=cpus, memory_mib=memory_mib, network=False)
+    with Console(machine.command(interactive=False)) as console:
+        console.expect("user space of a foreign kernel", 150)
+        console.expect("Linux", 20)
+        console.expect("xen-percpu", 20)
+        status = console.wait_end(60)
+        print(console.tail(25))
+        check(status == 0, f"QEMU ended with status {status}")
+
+
+def body():
+    with foreign_image() as iso:
         for cpus in (1, 2):
-            machine = Machine(iso=scratch / "linux.iso", cpus=cpus, memory_mib=1024, network=False)
-            with Console(machine.command(interactive=False)) as console:
-                console.expect("user space of a foreign kernel", 150)
-                console.expect("Linux", 20)
-                console.expect("xen-percpu", 20)
-                status = console.wait_end(60)
-                print(console.tail(25))
-                check(status == 0, f"QEMU ended with status {status}")
+            boot_foreign(iso, cpus, 1024)
 
 
-main(body)
+if __name__ == "__main__":
+    main(body)

@@ -78,15 +78,22 @@ def machine_tests():
     """tests/e2e/*.py: each drives a machine in QEMU."""
     for path in sorted((ROOT / "tests" / "e2e").glob("*.py")):
         if not path.name.startswith("_"):
-            limit, weight = 300, 1
+            limit, weight, cells, words = 300, 1, [""], []
             for line in path.read_text().splitlines()[:20]:
                 if line.startswith("# limit:"):
                     limit = int(line.split(":")[1].split()[0])
                 if line.startswith("# alone"):
                     weight = 1000
-            yield Test(f"e2e.{path.stem}", [sys.executable, str(path)], limit=limit, priority=2, weight=weight,
-                       environment={"CERO_BUILD": str(BUILD), "PYTHONPATH": os.pathsep.join(
-                           [str(ROOT / "tools" / "lib"), str(ROOT / "tests" / "e2e")])})
+                if line.startswith("# cells:"):  # a test for each, with what begins with a dash added to its command
+                    listed = line.split(":")[1].split()
+                    cells = [cell for cell in listed if not cell.startswith("-")]
+                    words = [word for word in listed if word.startswith("-")]
+            for cell in cells:
+                name = ".".join(filter(None, ("e2e", path.stem, cell)))
+                command = [sys.executable, str(path), *filter(None, (cell,)), *words]
+                yield Test(name, command, limit=limit, priority=2, weight=weight,
+                           environment={"CERO_BUILD": str(BUILD), "PYTHONPATH": os.pathsep.join(
+                               [str(ROOT / "tools" / "lib"), str(ROOT / "tests" / "e2e")])})
 
 
 def collect():

@@ -18,7 +18,10 @@ from suite import collect
 DESCRIPTION = """\
 Builds what is missing and runs the tests: all of them, or those whose name matches one of the patterns
 (`tools/test lint.format 'unit.*' guest.mmu_update`). The last line is `N passed, N failed`; the exit status is
-0 when none failed, 1 when some did, 2 when the tests could not be started."""
+0 when none failed, 1 when some did, 2 when the tests could not be started.
+
+By commands of their own, because they take long: `tests/e2e/matrix.py` (each size of the machine in full; e2e.matrix.*
+runs it with --short) and `tests/linux/run.py` (Debian as a guest). Both know --help."""
 
 
 def run_one(test, log_directory):
