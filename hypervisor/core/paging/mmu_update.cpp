@@ -37,7 +37,8 @@ Status update_m2p(DomainSlot owner, MachineFrame frame, std::uint64_t value) noe
     return {};
 }
 
-Status apply(PageContext& context, LockedTable& table, const cero_mmu_update& request) noexcept {
+[[gnu::always_inline]] inline Status apply(PageContext& context, LockedTable& table,
+                                           const cero_mmu_update& request) noexcept {
     const unsigned command = request.ptr & 3;
     const std::uint64_t address = request.ptr & ~3ull;
     const MachineFrame frame = to_frame(PhysAddr{address});
@@ -188,8 +189,10 @@ Result<CpuMask> cpus_of_vcpus(Domain& domain, std::uint64_t bitmap) noexcept {
     return cpus & domain.dirty_mask();
 }
 
-Status mmu_update(Vcpu& current, std::uint64_t updates, std::uint64_t count, std::uint64_t done,
-                  std::uint64_t domain) noexcept {
+namespace {
+
+[[gnu::noinline]] Status update_many(Vcpu& current, std::uint64_t updates, std::uint64_t count, std::uint64_t done,
+                                     std::uint64_t domain) noexcept {
     Progress progress{current, done, count};
     TRY(progress.begin());
     Status status;
@@ -201,6 +204,29 @@ Status mmu_update(Vcpu& current, std::uint64_t updates, std::uint64_t count, std
         status = apply_all(context, updates, progress.count(), n);
     }
     return progress.end(std::move(status), n, updates + n * sizeof(cero_mmu_update), domain);
+}
+
+/// One update of the caller's own tables: what kernels ask for most.
+Status update_one(Vcpu& current, std::uint64_t update) noexcept {
+    TRY(finish_or_continue(current));
+    const cero_mmu_update request = TRY(GuestPtr<cero_mmu_update>{update}.read());
+    PageContext context{current, *current.domain, current.domain->slot};
+    LockedTable table;
+    const Status status = apply(context, table, request);
+    if (status.error() == Errno::restart) [[unlikely]]
+        return hypercall_continue(current); // as it was
+    if (!status || current.unfinished_table == invalid_frame) [[likely]]
+        return status.error();
+    return Progress{current, 0, 1}.end(Errno::restart, 1, update, CERO_DOMID_SELF);
+}
+
+} // namespace
+
+Status mmu_update(Vcpu& current, std::uint64_t updates, std::uint64_t count, std::uint64_t done,
+                  std::uint64_t domain) noexcept {
+    if (count == 1 && done == 0 && domain == CERO_DOMID_SELF) [[likely]]
+        return update_one(current, updates);
+    return update_many(current, updates, count, done, domain);
 }
 
 Status update_va_mapping(Vcpu& current, std::uint64_t address, std::uint64_t value, std::uint64_t flags) noexcept {

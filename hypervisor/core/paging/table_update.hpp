@@ -46,14 +46,35 @@ enum class AccessBits : bool { replace, keep };
 Status replace_entry(PageContext& context, const LockedTable& table, unsigned index, Pte value,
                      AccessBits bits) noexcept;
 
+/// For an entry that keeps its frame, and so the reference, and changes its right to write alone: takes the type
+/// reference if it will need one. False: not an ordinary frame of the tables' own domain, nothing has been done.
+[[gnu::always_inline]] inline bool l1_right_take(const PageContext& context, Pte value) noexcept {
+    const std::uint64_t address = value.raw() & Pte::frame_mask;
+    if (context.frames != context.tables_slot || address >= context.keys.limit) [[unlikely]]
+        return false;
+    Atomic<std::uint64_t>& word = frame_word(MachineFrame{address >> page_shift});
+    std::uint64_t seen = word.load(Order::relaxed);
+    return (seen & EntryKeys::writable_mask) == context.keys.writable &&
+           (!value.is_writable() || word.compare_exchange(seen, seen + FrameWord::one_type_ref, Order::acquire));
+}
+
 /// Replaces a level-1 entry with `exchange(value) -> Result<Pte before>`.
 template <typename Exchange>
 [[gnu::always_inline]] inline Status replace_l1(PageContext& context, std::uint64_t now, Pte value,
                                                 Exchange&& exchange) noexcept {
-    const bool takes = value.is_present() && [&] {
+    std::uint64_t changes = l1_structure;
+    if (value.is_present()) {
         value = adjust_l1(value);
-        return ((now ^ value.raw()) & l1_structure) != 0;
-    }();
+        changes &= now ^ value.raw();
+        if (changes == Pte::write && l1_right_take(context, value)) [[likely]] {
+            const auto before = exchange(value);
+            // The right is gone, or did not come: so goes the type reference.
+            if (value.is_writable() != before.has_value())
+                frame_word(value.frame()).fetch_sub(FrameWord::one_type_ref, Order::release);
+            return before ? Status{} : Status{before.error()};
+        }
+    }
+    const bool takes = value.is_present() && changes != 0;
     if (takes)
         if (Status taken = l1_entry_get(context, value); !taken) [[unlikely]]
             return taken;

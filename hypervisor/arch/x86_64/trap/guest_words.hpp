@@ -62,19 +62,12 @@ fault:
     return false;
 }
 
-// (clang cannot copy an asm goto: there it stays a loop.)
-#ifdef __clang__
-#define CERO_UNROLL
-#else
-#define CERO_UNROLL _Pragma("GCC unroll 9")
-#endif
-
 /// Two bytes, or at most nine words of eight bytes and one of four behind them: a size that the compiler knows.
 [[gnu::always_inline]] inline bool load_guest_words(void* to, std::uint64_t from, std::size_t bytes) noexcept {
     auto* words = static_cast<std::uint64_t*>(to);
     bool good = true;
     open_guest_access();
-    CERO_UNROLL
+#pragma GCC unroll 9
     for (std::size_t n = 0; n < bytes / 8; ++n) good = good && load_guest_word(words[n], from + n * 8);
     if (bytes % 8 != 0)
         good = good && load_guest_word(reinterpret_cast<std::uint32_t&>(words[bytes / 8]), from + bytes - 4);
@@ -85,7 +78,7 @@ fault:
     const auto* words = static_cast<const std::uint64_t*>(from);
     bool good = true;
     open_guest_access();
-    CERO_UNROLL
+#pragma GCC unroll 9
     for (std::size_t n = 0; n < bytes / 8; ++n) good = good && store_guest_word(to + n * 8, words[n]);
     if (bytes == 2)
         good = store_guest_word(to, *static_cast<const std::uint16_t*>(from));
