@@ -60,4 +60,5 @@ def body():
         rig.power_off()
 
 
-main(body)
+if __name__ == "__main__":
+    main(body)
