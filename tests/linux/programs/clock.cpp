@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Clocks. `clock pair`: wall clock, monotonic clock and TSC at one instant, to compare domains
-// with. `clock check`: the vDSO answers without a system call, and no CPU's clock is behind
-// another's.
+// with. `clock boot`: the same with the clock since boot and that of the kernel's log. `clock
+// check`: the vDSO answers without a system call, and no CPU's clock is behind another's.
 #include "check.hpp"
 
 #include <atomic>
 #include <cstddef>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -36,6 +37,35 @@ void print_pair() {
         narrowest = width, tsc = before + width / 2, wall = real, monotonic = mono;
     }
     std::printf("pair %lu %lu %lu\n", wall, monotonic, tsc);
+}
+
+/// The kernel's log has its own clock, which counts from boot on whatever ticks are lost.
+std::uint64_t log_clock() {
+    const int log = open("/dev/kmsg", O_RDWR | O_NONBLOCK);
+    lseek(log, 0, SEEK_END);
+    constexpr char text[] = "clock boot\n"; // without the end of line, the record would wait
+    char record[256] = {};
+    unsigned long microseconds = 0;
+    if (write(log, text, sizeof text - 1) < 0 || read(log, record, sizeof record - 1) <= 0 ||
+        std::sscanf(record, "%*u,%*u,%lu", &microseconds) != 1)
+        fail("the kernel's log: %s", std::strerror(errno));
+    close(log);
+    return microseconds * 1000;
+}
+
+/// All readings lie within half a millisecond.
+void print_boot() {
+    for (unsigned tries = 0; tries < 100 && failures == 0; ++tries) {
+        const std::uint64_t begin = read_tsc(), before = now_ns(CLOCK_BOOTTIME);
+        const std::uint64_t real = now_ns(CLOCK_REALTIME), log = log_clock();
+        const std::uint64_t after = now_ns(CLOCK_BOOTTIME), end = read_tsc();
+        if (after - before > 500'000)
+            continue;
+        std::printf("boot %lu %lu %lu %lu\n", real, before, log, begin + (end - begin) / 2);
+        return;
+    }
+    if (failures == 0)
+        fail("the readings lie too far apart");
 }
 
 /// With the system call forbidden, the clock can still be read.
@@ -103,6 +133,10 @@ int main(int argc, char** argv) {
     if (argc > 1 && std::strcmp(argv[1], "pair") == 0) {
         print_pair();
         return 0;
+    }
+    if (argc > 1 && std::strcmp(argv[1], "boot") == 0) {
+        print_boot();
+        return finish("clock");
     }
     vdso();
     all_cpus();

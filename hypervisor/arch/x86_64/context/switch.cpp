@@ -36,7 +36,7 @@ void load_segments(Vcpu& vcpu) noexcept {
     // A selector load sets the base; the 64-bit bases come after.
     write_msr(Msr::fs_base, arch.fs_base);
     write_msr(Msr::kernel_gs_base, arch.gs_base);
-    if (!good && arch.failsafe.address != 0) bounce_failsafe(vcpu);
+    if (!good && arch.failsafe.address != 0) bounce_failsafe(vcpu, {arch.ds, arch.es, arch.fs, arch.gs});
 }
 
 void load(PerCpu& cpu, Vcpu& vcpu) noexcept {

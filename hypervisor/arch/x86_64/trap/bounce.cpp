@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <arch/x86_64/trap/bounce.hpp>
 
-#include <arch/x86_64/context/selectors.hpp>
 #include <arch/x86_64/cpu/registers.hpp>
 #include <arch/x86_64/trap/guest_words.hpp>
 #include <core/domain/domain.hpp>
@@ -75,10 +74,14 @@ bool bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events, std::
     return enter_guest_kernel(vcpu, handler, mask_events, code);
 }
 
-void bounce_failsafe(Vcpu& vcpu) noexcept {
-    const auto [ds, es, fs, gs] = take_selectors();
+void bounce_failsafe(Vcpu& vcpu, const Selectors& wanted) noexcept {
+    // A null selector takes its base along, and the kernel's per-CPU data hangs on one.
+    const std::uint64_t fs_base = read_msr(Msr::fs_base), gs_base = read_msr(Msr::kernel_gs_base);
+    static_cast<void>(take_selectors());
+    write_msr(Msr::fs_base, fs_base);
+    write_msr(Msr::kernel_gs_base, gs_base);
     const Callback& failsafe = vcpu.arch.failsafe;
-    enter_guest_kernel(vcpu, failsafe.address, failsafe.mask_events, ds, es, fs, gs);
+    enter_guest_kernel(vcpu, failsafe.address, failsafe.mask_events, wanted.ds, wanted.es, wanted.fs, wanted.gs);
 }
 
 } // namespace cero::arch

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <arch/api/context.hpp>
+#include <arch/x86_64/context/selectors.hpp>
 #include <core/domain/vcpu.hpp>
 
 namespace cero::arch {
@@ -13,7 +14,8 @@ void enter_user_mode(ArchVcpu& vcpu) noexcept;
 /// Both yield true, so that the caller can end with it. A stack that cannot take the frame crashes the domain.
 bool bounce(Vcpu& vcpu, std::uint64_t handler, bool mask_events) noexcept;
 bool bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events, std::uint64_t code) noexcept;
-/// The failsafe frame: also the four data selectors, which become null.
-void bounce_failsafe(Vcpu& vcpu) noexcept;
+/// The failsafe frame: also the data selectors that the guest had, bad ones among them; the registers become null, and
+/// from the difference its kernel tells a bad selector from a refused return.
+void bounce_failsafe(Vcpu& vcpu, const Selectors& wanted) noexcept;
 
 } // namespace cero::arch

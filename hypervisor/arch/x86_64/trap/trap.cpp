@@ -252,7 +252,7 @@ void return_from_trap(Vcpu& vcpu) noexcept {
 void deliver_iret_fault(Vcpu& vcpu) noexcept {
     // A code or stack segment of the LDT, whose page is mapped on demand: once more.
     if (vcpu.arch.regs.entry_vector == v_pf && in_ldt_window(read_cr2()) && map_ldt_page(vcpu, read_cr2())) return;
-    if (vcpu.arch.failsafe.address != 0) return bounce_failsafe(vcpu);
+    if (vcpu.arch.failsafe.address != 0) return bounce_failsafe(vcpu, read_selectors());
     // The refused context is not one to return to: it is described from kernel mode, with flat
     // selectors.
     GuestRegs& regs = vcpu.arch.regs;
