@@ -21,6 +21,7 @@ void Connection::consume_output(std::size_t bytes) noexcept {
 }
 
 void Connection::push_reply(const Message& message) {
+    ++revision;
     queue_.push_back({encode(message), false});
     ++replies_;
 }
@@ -51,15 +52,33 @@ void Connection::push_event(std::string_view path, std::string_view token, const
             return;
         }
     }
+    ++revision;
     queue_.push_back({std::move(bytes), true});
 }
 
+std::string Connection::all_output() const {
+    std::string all;
+    for (const Outgoing& message : queue_)
+        all += message.bytes;
+    return all.substr(offset_);
+}
+
+void Connection::restore_output(std::string bytes) {
+    if (bytes.empty())
+        return;
+    queue_.push_back({std::move(bytes), false});
+    ++replies_;
+}
+
 void Connection::reset_state() {
+    ++revision;
+    ++watch_revision;
     transactions.clear();
     watches.clear();
 }
 
 void Connection::reset_streams() {
+    ++revision;
     decoder = Decoder{};
     queue_.clear();
     offset_ = 0;

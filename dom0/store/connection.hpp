@@ -41,6 +41,8 @@ public:
     Decoder decoder;
     std::map<std::uint32_t, std::unique_ptr<Transaction>> transactions;
     std::vector<Watch> watches;
+    /// Each grows when what a journal keeps of this client changes.
+    std::uint64_t revision{0}, watch_revision{0};
 
     /// Bytes for the client; the front is a suffix of the first message.
     [[nodiscard]] std::string_view output() const noexcept;
@@ -60,6 +62,10 @@ public:
 
     /// Set when a request of a guest was refused because of a quota; whoever reports it clears it.
     bool has_hit_quota{false};
+
+    /// Everything that output() will give, and its opposite for a new connection.
+    [[nodiscard]] std::string all_output() const;
+    void restore_output(std::string bytes);
 
     /// Forgets everything that the client has set up (RESET_WATCHES, a new ring).
     void reset_state();

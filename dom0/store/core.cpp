@@ -98,6 +98,8 @@ bool Core::serve(Connection& connection) {
             connection.push_event(std::string_view{fresh.path}.substr(fresh.prefix.size()),
                                   fresh.token, limits_);
         }
+        if (on_change && !changes.empty())
+            on_change(changes);
         notify(changes);
         if (type == Op::introduce && answer)
             announce("@introduceDomain");
@@ -335,6 +337,7 @@ Core::Reply Core::watch(Request& request) {
     if (!connection.caller.is_privileged() && connection.watches.size() >= limits_.watches)
         return Errno::too_big;
     connection.watches.push_back(std::move(watch));
+    ++connection.watch_revision;
     new_watch_pending_ = true;
     return std::string{ok};
 }
@@ -352,6 +355,7 @@ Core::Reply Core::unwatch(Request& request) {
     if (at == connection.watches.end())
         return Errno::noent;
     connection.watches.erase(at);
+    ++connection.watch_revision;
     return std::string{ok};
 }
 

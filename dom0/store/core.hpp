@@ -39,6 +39,9 @@ public:
     /// Sends "@introduceDomain" or "@releaseDomain" to those who watch it.
     void announce(std::string_view special);
 
+    /// Hears of every change of the tree, after it has been made.
+    std::function<void(const std::vector<Change>&)> on_change;
+
     [[nodiscard]] const Tree& tree() const noexcept { return tree_; }
     [[nodiscard]] Tree& tree() noexcept { return tree_; }
     [[nodiscard]] const Limits& limits() const noexcept { return limits_; }

@@ -21,23 +21,25 @@ void store(std::uint32_t& word, std::uint32_t value) noexcept {
 
 } // namespace
 
-bool RingTransport::read_requests(Core& core) {
+bool RingTransport::take_requests(Core& core) {
+    if (broken_)
+        return false;
+    core.serve(connection_); // what an earlier congestion left in the decoder
     bool took = false;
     while (!connection_.is_doomed() && !core.is_congested(connection_)) {
-        const std::uint32_t consumed = page_->req_cons;
-        const std::uint32_t available = load(page_->req_prod) - consumed;
+        const std::uint32_t available = load(page_->req_prod) - consumed_;
         if (available > ring_size) {
             broken_ = true;
             break;
         }
         if (available == 0)
             break;
-        const std::uint32_t at = consumed & (ring_size - 1);
+        const std::uint32_t at = consumed_ & (ring_size - 1);
         const std::size_t chunk = std::min<std::size_t>(
             {available, ring_size - at, std::max<std::size_t>(connection_.decoder.wanted(), 1)});
         char bytes[ring_size];
         std::memcpy(bytes, page_->req + at, chunk);
-        store(page_->req_cons, consumed + static_cast<std::uint32_t>(chunk));
+        consumed_ += static_cast<std::uint32_t>(chunk);
         connection_.decoder.feed({bytes, chunk});
         took = true;
         core.serve(connection_);
@@ -68,17 +70,25 @@ bool RingTransport::write_output() {
     return wrote;
 }
 
+bool RingTransport::publish() {
+    if (broken_)
+        return false;
+    const bool took = published_ != consumed_;
+    published_ = consumed_;
+    if (took)
+        store(page_->req_cons, consumed_);
+    return write_output() || took;
+}
+
 bool RingTransport::pump(Core& core) {
-    bool notify = false;
     constexpr int rounds_max = 16; // nobody may keep the store to itself
+    bool notify = false;
     bool progress = true;
     for (int round = 0; progress && !broken_ && round < rounds_max; ++round) {
-        core.serve(connection_); // what an earlier congestion left in the decoder
-        progress = read_requests(core);
-        progress = write_output() || progress;
+        progress = take_requests(core);
+        progress = publish() || progress;
         notify = notify || progress;
     }
-    wants_more_ = progress && !broken_;
     return notify;
 }
 

@@ -14,23 +14,32 @@ namespace cero::store {
 class RingTransport {
 public:
     RingTransport(cero_xenstore_page* page, Connection& connection)
-        : page_{page}, connection_{connection} {}
+        : page_{page}, connection_{connection}, consumed_{page->req_cons}, published_{
+                                                                               page->req_cons} {}
+    /// Goes on where another process stopped; see SavedClient.
+    RingTransport(cero_xenstore_page* page, Connection& connection, std::uint32_t consumed)
+        : page_{page}, connection_{connection}, consumed_{consumed}, published_{~consumed} {}
 
-    /// Takes requests in, has them served, and puts output into the ring as far as it has room.
-    /// Returns true when the other side must be notified.
+    /// Takes requests in and has them served; the other side does not see it yet. Returns whether
+    /// there were any.
+    bool take_requests(Core& core);
+    /// Shows the other side how much was taken, and puts output into the ring as far as it has
+    /// room. Returns true when the other side must be notified.
+    bool publish();
+    /// Both, until there is nothing to do; for those who need no journal in between.
     bool pump(Core& core);
     [[nodiscard]] bool is_broken() const noexcept { return broken_; }
-    /// True when pump() stopped for fairness: it must be called again without waiting for an event.
-    [[nodiscard]] bool wants_more() const noexcept { return wants_more_; }
+    [[nodiscard]] std::uint32_t consumed() const noexcept { return consumed_; }
+    [[nodiscard]] std::uint32_t produced() const noexcept { return page_->rsp_prod; }
 
 private:
-    bool read_requests(Core& core);
     bool write_output();
 
     cero_xenstore_page* page_;
     Connection& connection_;
+    std::uint32_t consumed_;
+    std::uint32_t published_; ///< what the page says of it, unless the other side has meddled
     bool broken_{false};
-    bool wants_more_{false};
 };
 
 } // namespace cero::store

@@ -8,6 +8,7 @@
 #include <cero/abi/event.h>
 #include <cero/abi/grant.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <poll.h>
@@ -17,31 +18,18 @@
 namespace cero::store {
 
 Server::Server(ServerOptions options)
-    : options_{std::move(options)}, core_{*this, options_.limits} {
+    : options_{std::move(options)}, core_{*this, options_.limits}, journal_{options_.journal} {
     make_directories(options_.socket.substr(0, options_.socket.rfind('/')));
     seed_tree();
     if (options_.with_hypervisor) {
         events_ = std::make_unique<control::EventChannels>();
         privcmd_ = std::make_unique<control::Privcmd>();
-        auto kernel = control::open_kernel_store_ring();
-        auto domain = std::make_unique<Domain>(0);
-        const int port = events_->bind_interdomain(0, kernel.port);
-        if (port < 0)
-            fail("cannot bind the event channel {} of the kernel's XenStore ring: {}", kernel.port,
-                 errno_text(-port));
-        domain->port = static_cast<cero_evtchn_port>(port);
-        domain->remote_port = kernel.port;
-        domain->page = std::move(kernel.page);
-        domain->ring = std::make_unique<RingTransport>(
-            reinterpret_cast<cero_xenstore_page*>(domain->page.data()), domain->connection);
-        core_.add(domain->connection);
-        events_->notify(domain->port); // Linux takes the first event for the sign that we are here
-        domains_.emplace(DomainNumber{0}, std::move(domain));
         const int death = events_->bind_virq(CERO_VIRQ_DOM_EXC);
         if (death < 0)
             log("VIRQ_DOM_EXC: {}; dying domains are noticed late", errno_text(-death));
         else
             death_port_ = static_cast<cero_evtchn_port>(death);
+        open_journal();
     }
     try {
         listener_ = listen_unix(options_.socket);
@@ -50,6 +38,126 @@ Server::Server(ServerOptions options)
             throw;
         log("{}; clients must use /dev/xen/xenbus", error.what());
     }
+}
+
+void Server::connect_kernel(const SavedClient* saved) {
+    auto kernel = control::open_kernel_store_ring();
+    auto domain = std::make_unique<Domain>(0);
+    const int port = events_->bind_interdomain(0, kernel.port);
+    if (port < 0)
+        fail("cannot bind the event channel {} of the kernel's XenStore ring: {}", kernel.port,
+             errno_text(-port));
+    domain->port = static_cast<cero_evtchn_port>(port);
+    domain->remote_port = kernel.port;
+    domain->page = std::move(kernel.page);
+    domain->attach(saved);
+    core_.add(domain->connection);
+    events_->notify(domain->port); // Linux takes the first event for the sign that we are here
+    domains_.emplace(DomainNumber{0}, std::move(domain));
+}
+
+/// The ring, from its start or from where an earlier process stopped. Its own output counts what
+/// has gone into the ring since `saved`, so that nothing is sent twice.
+void Server::Domain::attach(const SavedClient* saved) {
+    known.reset();
+    auto* const shared = reinterpret_cast<cero_xenstore_page*>(page.data());
+    if (saved == nullptr) {
+        ring = std::make_unique<RingTransport>(shared, connection);
+        return;
+    }
+    ring = std::make_unique<RingTransport>(shared, connection, saved->consumed);
+    const std::uint32_t sent = ring->produced() - saved->produced;
+    connection.decoder.feed(saved->input);
+    connection.restore_output(
+        saved->output.substr(std::min<std::size_t>(sent, saved->output.size())));
+    connection.caller.target = saved->target;
+    is_shut_down = saved->is_shut_down;
+    for (const SavedWatch& watch : saved->watches)
+        connection.watches.push_back(
+            {watch.path, watch.token, watch.prefix,
+             watch.depth_plus_one == 0 ? std::nullopt : std::optional{watch.depth_plus_one - 1}});
+}
+
+void Server::open_journal() {
+    const auto clients = journal_.load(core_.tree());
+    has_journal_ = true;
+    if (!journal_.is_whole())
+        log("the end of the journal was not written; nobody has seen its effects");
+    const auto kernel = clients.find(0);
+    connect_kernel(kernel == clients.end() ? nullptr : &kernel->second);
+    for (const auto& [number, saved] : clients)
+        restore(number, saved);
+    core_.on_change = [this](const std::vector<Change>& changes) {
+        journal_.note(core_.tree(), changes);
+    };
+    save();
+    if (clients.empty())
+        return;
+    log("going on where an earlier process stopped: {} domains", domains_.size() - 1);
+    check_domains(); // who has died meanwhile
+    core_.announce("@releaseDomain");
+    more_to_pump_ = true;
+}
+
+void Server::restore(DomainNumber number, const SavedClient& saved) {
+    if (number != 0) {
+        auto& slot = domains_[number] = std::make_unique<Domain>(number);
+        core_.add(slot->connection);
+        if (!connect(*slot, saved.frame, saved.port, &saved)) {
+            log("domain {}: cannot connect its XenStore ring again", number);
+            (void)release(number);
+            return;
+        }
+        events_->notify(slot->port); // its event may have come while nobody listened
+    }
+    for (const std::uint32_t id : saved.transactions) {
+        auto lost = std::make_unique<Transaction>(core_.tree());
+        lost->lose();
+        domains_[number]->connection.transactions.emplace(id, std::move(lost));
+    }
+}
+
+/// Before anybody sees what has been done: the journal knows it.
+void Server::save() {
+    if (!has_journal_)
+        return;
+    for (const auto& [number, domain] : domains_)
+        if (domain->ring)
+            save(*domain);
+    try {
+        journal_.flush(core_.tree());
+    } catch (const Error& error) {
+        log("{}; if this process dies, guests lose XenStore", error.what());
+        has_journal_ = false;
+        core_.on_change = nullptr;
+        (void)::unlink(options_.journal.c_str()); // an old state would be worse than none
+    }
+}
+
+void Server::save(Domain& domain) {
+    const Connection& from = domain.connection;
+    const Domain::Known now{from.revision, from.watch_revision, domain.ring->consumed(),
+                            from.caller.target, domain.is_shut_down};
+    if (domain.known == now)
+        return;
+    SavedClient client;
+    client.frame = domain.frame;
+    client.port = domain.remote_port;
+    client.consumed = domain.ring->consumed();
+    client.produced = domain.ring->produced();
+    client.target = from.caller.target;
+    client.is_shut_down = domain.is_shut_down;
+    client.input = from.decoder.rest();
+    client.output = from.all_output();
+    for (const auto& [id, transaction] : from.transactions)
+        client.transactions.push_back(id);
+    const bool with_watches = !domain.known || domain.known->watch_revision != from.watch_revision;
+    if (with_watches)
+        for (const Watch& watch : from.watches)
+            client.watches.push_back(
+                {watch.path, watch.token, watch.prefix, watch.depth ? *watch.depth + 1 : 0});
+    journal_.note(from.caller.domain, std::move(client), with_watches);
+    domain.known = now;
 }
 
 Server::~Server() = default;
@@ -78,29 +186,32 @@ Status Server::introduce(DomainNumber number, std::uint64_t frame, std::uint32_t
         slot = std::make_unique<Domain>(number);
         core_.add(slot->connection);
     }
-    Domain& domain = *slot;
-    const auto undo = [&](Errno error) -> Status {
+    if (const Status connected = connect(*slot, frame, port, nullptr); !connected) {
         log("domain {}: cannot connect its XenStore ring: {}", number,
-            errno_text(static_cast<int>(error)));
-        core_.remove(domain.connection);
-        disconnect(domain);
-        domains_.erase(number);
-        return error;
-    };
+            errno_text(static_cast<int>(connected.error())));
+        (void)release(number);
+        return connected.error();
+    }
+    more_to_pump_ = true;
+    return {};
+}
+
+Status Server::connect(Domain& domain, std::uint64_t frame, std::uint32_t port,
+                       const SavedClient* saved) {
+    const DomainNumber number = domain.connection.caller.domain;
     domain.page = grants_.map(number, CERO_GNTTAB_RESERVED_XENSTORE);
     if (!domain.page)
         domain.page = privcmd_->map_foreign(number, std::span{&frame, 1}, true);
     if (!domain.page)
-        return undo(Errno::inval);
+        return Errno::inval;
     const int local = events_->bind_interdomain(number, port);
     if (local < 0)
-        return undo(Errno::inval);
+        return Errno::inval;
     domain.port = static_cast<cero_evtchn_port>(local);
     domain.remote_port = port;
+    domain.frame = frame;
     domain.is_shut_down = false;
-    domain.ring = std::make_unique<RingTransport>(
-        reinterpret_cast<cero_xenstore_page*>(domain.page.data()), domain.connection);
-    more_to_pump_ = true;
+    domain.attach(saved);
     return {};
 }
 
@@ -119,6 +230,8 @@ Status Server::release(DomainNumber number) {
     core_.remove(at->second->connection);
     disconnect(*at->second);
     domains_.erase(at);
+    if (has_journal_)
+        journal_.note_release(number);
     return {};
 }
 
@@ -183,12 +296,7 @@ void Server::take_events() {
     }
 }
 
-void Server::pump_domain(Domain& domain) {
-    if (!domain.ring)
-        return;
-    if (domain.ring->pump(core_))
-        events_->notify(domain.port);
-    more_to_pump_ = more_to_pump_ || domain.ring->wants_more();
+void Server::report(Domain& domain) {
     if (domain.connection.has_hit_quota && !domain.is_quota_reported) {
         domain.is_quota_reported = true; // once: a guest must not fill the log
         log("domain {}: its XenStore quota is used up: {} of {} nodes, {} of {} watches; its "
@@ -254,18 +362,39 @@ void Server::accept_clients() {
     }
 }
 
-void Server::pump_all() {
-    // Serving one connection queues events for others, so write everything at the end of the round.
-    more_to_pump_ = false;
-    for (Client& client : clients_)
-        core_.serve(client.connection);
+/// One round: requests of all rings, then the journal, then what they see of it. Returns whether
+/// there was anything to do.
+bool Server::pump_rings() {
     // A request of one domain can introduce or release another, which changes the map.
     std::vector<DomainNumber> numbers;
     for (const auto& [number, domain] : domains_)
         numbers.push_back(number);
+    bool progress = false;
     for (const DomainNumber number : numbers)
-        if (const auto at = domains_.find(number); at != domains_.end())
-            pump_domain(*at->second);
+        if (const auto at = domains_.find(number); at != domains_.end() && at->second->ring)
+            progress = at->second->ring->take_requests(core_) || progress;
+    save();
+    for (const auto& [number, domain] : domains_) {
+        if (!domain->ring)
+            continue;
+        if (domain->ring->publish()) {
+            events_->notify(domain->port);
+            progress = true;
+        }
+        report(*domain);
+    }
+    return progress;
+}
+
+void Server::pump_all() {
+    // Serving one connection queues events for others, so write everything at the end of the round.
+    for (Client& client : clients_)
+        core_.serve(client.connection);
+    constexpr int rounds_max = 16; // then the sockets have their turn
+    bool progress = true;
+    for (int round = 0; progress && round < rounds_max; ++round)
+        progress = pump_rings();
+    more_to_pump_ = progress;
     for (auto at = clients_.begin(); at != clients_.end();) {
         write_client(*at);
         if (at->at_end || at->connection.is_doomed()) {
@@ -275,11 +404,6 @@ void Server::pump_all() {
             ++at;
         }
     }
-    // Events that the rings above queued for rings before them in the order.
-    for (const DomainNumber number : numbers)
-        if (const auto at = domains_.find(number);
-            at != domains_.end() && at->second->ring && at->second->connection.has_output())
-            pump_domain(*at->second);
 }
 
 void Server::run() {

@@ -74,6 +74,8 @@ Status Transaction::set_permissions(const Caller& caller, std::string_view path,
 
 Status Transaction::commit(Tree& live, const TreeLimits& limits,
                            std::vector<Change>& changes) const {
+    if (is_lost_)
+        return Errno::again;
     for (const std::string& path : touched_) {
         const Node* before = base_.find(path);
         const Node* now = live.find(path);

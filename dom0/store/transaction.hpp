@@ -26,6 +26,9 @@ public:
     Status set_permissions(const Caller& caller, std::string_view path,
                            const Permissions& permissions, const TreeLimits& limits);
 
+    /// One that an earlier process began: what it looked at is not known, so its end is EAGAIN.
+    void lose() noexcept { is_lost_ = true; }
+
     /// Replays the changes on `live` and reports them; again when somebody else changed what this
     /// transaction relies on. On any error `live` is untouched.
     Status commit(Tree& live, const TreeLimits& limits, std::vector<Change>& changes) const;
@@ -46,6 +49,7 @@ private:
     Tree view_;
     std::set<std::string, std::less<>> touched_;
     std::vector<Step> steps_;
+    bool is_lost_{false};
     std::size_t bytes_{0}; ///< of paths and values in touched_ and steps_
 };
 

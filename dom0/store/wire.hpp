@@ -68,6 +68,8 @@ public:
     /// The next whole message, if there is one.
     [[nodiscard]] std::optional<Message> next();
     [[nodiscard]] bool is_broken() const noexcept { return broken_; }
+    /// What was fed and is no whole message yet.
+    [[nodiscard]] const std::string& rest() const noexcept { return buffer_; }
 
 private:
     std::string buffer_;

@@ -452,8 +452,8 @@ const LocalStore& local_store() noexcept {
 }
 
 void local_store_gone() noexcept {
-    if (!store.broken)
-        give_up("its daemon has ended");
+    kernel::printk(kernel::Level::warning,
+                   "xenbus: the store's daemon has ended; requests wait for the next one\n");
 }
 
 bool has_store() noexcept {

@@ -120,7 +120,7 @@ struct LocalStore {
     std::uint32_t port{};
 };
 [[nodiscard]] const LocalStore& local_store() noexcept;
-/// dom0: the daemon has let go of the page (it died). Requests fail from now on instead of hanging.
+/// dom0: the daemon has let go of the page (it died). The next one goes on where it stopped.
 void local_store_gone() noexcept;
 /// Whether there is a store to talk to at all (a domU built without one has none).
 [[nodiscard]] bool has_store() noexcept;
