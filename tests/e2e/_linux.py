@@ -16,13 +16,13 @@ from paths import CACHE  # noqa: E402
 from progress import Failure  # noqa: E402
 
 
-def image_package():
-    """The package that linux-image-amd64 stands for."""
-    output = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], stdout=subprocess.PIPE, text=True,
+def image_package(meta="linux-image-amd64"):
+    """The package that a meta package stands for."""
+    output = subprocess.run(["apt-cache", "depends", meta], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                             check=False).stdout
     match = re.search(r"Depends: (linux-image-\S+-amd64)", output)
     if not match:
-        raise Failure("apt-cache knows no linux-image-amd64: run `apt-get update`")
+        raise Failure(f"apt-cache knows no {meta}: run `apt-get update`")
     return match.group(1)
 
 
@@ -59,34 +59,44 @@ def fetch_pv_grub():
     return target
 
 
-def fetch_linux():
-    """The directory with Debian's kernel: vmlinuz as packaged, vmlinux taken out of it, the front ends' modules."""
-    target = CACHE / "linux"
-    if all((target / name).exists() for name in ("vmlinux", "vmlinuz", *MODULES)):
+def fetch_linux(meta="linux-image-amd64", directory="linux"):
+    """The directory with a kernel of Debian's: vmlinuz as packaged, the front ends' modules."""
+    target = CACHE / directory
+    if all((target / name).exists() for name in ("vmlinuz", *MODULES)):
         return target
+    package = image_package(meta)
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cero-linux-") as scratch:
-        package = image_package()
         print(f"fetching {package}", flush=True)
-        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", package], cwd=scratch, check=True,
-                       stdout=subprocess.DEVNULL)
+        try:
+            subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", package], cwd=scratch, check=True,
+                           stdout=subprocess.DEVNULL)
+        except subprocess.CalledProcessError as error:
+            raise Failure(f"apt-get cannot fetch the package {package}: run `apt-get update`") from error
         archive = next(Path(scratch).glob("*.deb"))
         subprocess.run(["dpkg-deb", "-x", str(archive), f"{scratch}/tree"], check=True)
-        found = {"vmlinuz": next(Path(scratch, "tree", "boot").glob("vmlinuz-*"))}
+        found = {"vmlinuz": next(Path(scratch, "tree", "boot").glob("vmlinuz-*")).read_bytes()}
         for module in MODULES:
-            found[module] = next(Path(scratch, "tree").rglob(module))
-        found["vmlinux"] = Path(scratch) / "vmlinux"
-        found["vmlinux"].write_bytes(extract_elf(found["vmlinuz"].read_bytes()))
-        for name, path in found.items():
-            partial = target / f"{name}.part-{os.getpid()}"  # two tests may fetch at once
-            shutil.copyfile(path, partial)
-            partial.rename(target / name)
+            path = next(Path(scratch, "tree").rglob(f"{module}*"))
+            found[module] = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+        for name, content in found.items():
+            put(target / name, content)
     return target
+
+
+def put(target, content):
+    """Writes a file of the cache at once: two tests may fetch it at the same time."""
+    partial = target.with_name(f"{target.name}.part-{os.getpid()}")
+    partial.write_bytes(content)
+    partial.rename(target)
 
 
 def linux_elf():
     """Path of an uncompressed Linux kernel."""
-    return fetch_linux() / "vmlinux"
+    target = fetch_linux() / "vmlinux"
+    if not target.exists():
+        put(target, extract_elf(target.with_name("vmlinuz").read_bytes()))
+    return target
 
 
 def place(target, what):
@@ -98,11 +108,12 @@ def place(target, what):
         target.write_text(what)
 
 
-def make_guest_disk(scratch, init, files=(), config="", name="linux.img", content_files=()):
+def make_guest_disk(scratch, init, files=(), config="", name="linux.img", content_files=(), linux=None):
     """An ext2 image with Debian's kernel, a ramdisk of busybox, the front ends and `init`, and the configuration debian.cfg.
 
-    `files`: (path in the ramdisk, text or Path, mode) each; `content_files`: (name for dom0, text or Path) each."""
-    linux = fetch_linux()
+    `files`: (path in the ramdisk, text or Path, mode) each; `content_files`: (name for dom0, text or Path) each;
+    `linux`: another kernel's directory, of fetch_linux()."""
+    linux = linux or fetch_linux()
     tree, content = Path(scratch) / "ramdisk", Path(scratch) / "content"
     for directory in ("bin", "sbin", "proc", "sys", "dev"):
         (tree / directory).mkdir(parents=True)

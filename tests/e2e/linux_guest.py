@@ -3,24 +3,10 @@
 # limit: 400
 
 from _linux import make_guest_disk
+from _linux_init import FILES, INIT
 from _machine import Rig, check, main
 from qemu import Disk
 
-INIT = """#!/bin/busybox sh
-/bin/busybox --install -s /bin
-mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
-insmod /xen-blkfront.ko; insmod /xen-netfront.ko
-n=0; while [ ! -b /dev/xvda -a $n -lt 30 ]; do sleep 1; n=$((n+1)); done
-ip link set eth0 up
-udhcpc -i eth0 -n -q -s /udhcpc.sh
-echo linux guest is up
-exec setsid sh -c 'exec sh </dev/hvc0 >/dev/hvc0 2>&1'
-"""
-DHCP = """#!/bin/sh
-[ "$1" = bound ] || exit 0
-ifconfig $interface $ip netmask $subnet
-route add default gw $router
-"""
 CONFIG = """name = "debian"
 kernel = "/mnt/vmlinuz"
 ramdisk = "/mnt/initrd"
@@ -30,10 +16,6 @@ vcpus = 4
 disk = [ "phy:/dev/vda2,xvda,w" ]
 vif = [ "mac=00:16:3e:00:00:09,bridge=xenbr0" ]
 """
-
-
-FILES = (("udhcpc.sh", DHCP, 0o755),
-         ("sbin/poweroff", "#!/bin/sh\nexec poweroff -f\n", 0o755))  # what the kernel runs on a request
 
 
 def body():
