@@ -27,14 +27,7 @@ inline Selectors read_selectors() noexcept {
     return s;
 }
 
-/// Reads the selectors and loads null ones.
-inline Selectors take_selectors() noexcept {
-    const Selectors s = read_selectors();
-    static_cast<void>(load_ds(0));
-    static_cast<void>(load_es(0));
-    static_cast<void>(load_fs(0));
-    static_cast<void>(load_gs(0));
-    return s;
-}
+/// Null selectors; the bases of FS and GS may go with them.
+inline void drop_selectors() noexcept { static_cast<void>(load_ds(0) | load_es(0) | load_fs(0) | load_gs(0)); }
 
 } // namespace cero::arch

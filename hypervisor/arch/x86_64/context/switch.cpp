@@ -62,7 +62,7 @@ void load_idle(PerCpu& cpu, Vcpu& idle) noexcept {
     // No descriptor page of a guest stays mapped, no CR3 of a domain that may die stays loaded.
     show_gdt(idle, true);
     show_ldt(idle, true);
-    static_cast<void>(take_selectors());
+    drop_selectors();
     write_cr3(hypervisor_root());
 }
 

@@ -77,7 +77,7 @@ bool bounce_with_code(Vcpu& vcpu, std::uint64_t handler, bool mask_events, std::
 void bounce_failsafe(Vcpu& vcpu, const Selectors& wanted) noexcept {
     // A null selector takes its base along, and the kernel's per-CPU data hangs on one.
     const std::uint64_t fs_base = read_msr(Msr::fs_base), gs_base = read_msr(Msr::kernel_gs_base);
-    static_cast<void>(take_selectors());
+    drop_selectors();
     write_msr(Msr::fs_base, fs_base);
     write_msr(Msr::kernel_gs_base, gs_base);
     const Callback& failsafe = vcpu.arch.failsafe;
