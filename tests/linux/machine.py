@@ -119,7 +119,7 @@ class LinuxMachine:
     def create(self, *settings, name="debian"):
         self.expect_login(name)
         words = [f"vcpus={self.vcpus}", *settings]
-        if not any(word.startswith("disk=") for word in settings):
+        if not any(word.lstrip("'").startswith("disk=") for word in settings):
             words.append("'disk=[\"phy:/dev/vdb2,xvda,w\",\"phy:/dev/vdc,xvdb,w\",\"phy:/dev/vdd,xvdc,r\"]'")
         self.dom0(f"cero create debian.cfg name={name} {' '.join(words)}", 120)
 

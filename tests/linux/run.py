@@ -29,10 +29,10 @@ from progress import Failure, say  # noqa: E402
 DESCRIPTION = """\
 Boots Debian 12 (tools/debian-image) as a guest and runs the stages: one file each in tests/linux/stages, a module
 with TITLE, ORDER and run(linux, short), which returns what it measured or saw in one line, or raises. Optional:
-VCPUS = (4,) where a stage asks for certain numbers, CPUS = 2 of the machine, SECOND = True for a second Debian
-disk, SETTINGS = ("memory=1024",) for its guest, ALLOWED = (regular expressions of log lines that it provokes), SELF = True when it creates and ends the
-guest itself. Every stage fails when the guest's or Cero's log complains. Logs: build/linux-logs. The exit
-status is 0 when every stage passed."""
+VCPUS = (4,) where a stage asks for certain numbers, CPUS = 2 and MEMORY = 3072 (MiB) of the machine, SECOND = True
+for a second Debian disk, SETTINGS = ("memory=1024",) for its guest, ALLOWED = (regular expressions of log lines that
+it provokes), SELF = True when it creates and ends the guest itself. Every stage fails when the guest's or Cero's log
+complains. Logs: build/linux-logs. The exit status is 0 when every stage passed."""
 
 MARKS = ("<!-- tests/linux/run.py --docs: begin -->\n", "<!-- tests/linux/run.py --docs: end -->\n")
 
@@ -85,10 +85,11 @@ class Runner:
 
     def machine_for(self, stage, vcpus):
         """The running machine when it fits, a new one otherwise."""
-        key = (vcpus, getattr(stage, "CPUS", self.options.cpus), getattr(stage, "SECOND", False))
+        key = (vcpus, getattr(stage, "CPUS", self.options.cpus), getattr(stage, "SECOND", False),
+               getattr(stage, "MEMORY", 3072))
         if self.linux is None or self.key != key:
             self.stop()
-            linux = LinuxMachine(vcpus, cpus=key[1], second=key[2])
+            linux = LinuxMachine(vcpus, cpus=key[1], second=key[2], memory_mib=key[3])
             linux.__enter__()
             self.linux, self.key = linux, key
         return self.linux

@@ -43,7 +43,7 @@ def read_by_gdb(core, address):
 def run(linux, short):
     linux.start("memory=256", "'on_crash=\"preserve\"'")
     # dom0 can write ext2, and the guest's scratch disk is free once it stands still.
-    linux.run("mke2fs -q -t ext2 -L cores /dev/xvdb && sync", 120)
+    linux.run("mke2fs -q -F -t ext2 -L cores /dev/xvdb && sync", 120)
     banner = linux.run("grep ' linux_banner$' /proc/kallsyms").split()[0]
     release = linux.run("uname -r").strip()
     crash(linux)

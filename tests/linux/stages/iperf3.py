@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""iperf3 both ways with the outside, as client and, through the forwarded port, as server: no second without data."""
+"""Streams both ways with the outside, another Debian, dom0 and a guest of our kernel: no second without data.
 
+iperf3 where both ends are Linux or the outside; dom0 and our kernel's guest run tests/linux/programs/stream.cpp, which
+compares every byte."""
+
+import re
 import subprocess
 
 from machine import check, free_port
 
-TITLE = "iperf3 both ways with the outside, without a stall"
+TITLE = "iperf3 and streams both ways: outside, Linux, dom0, our kernel; no stall"
 ORDER = 35
+SECOND = True
 
 PORT = 5201
+STREAM_PORT = 5300
 # Bytes that the interface moved in each second: a sender counts what it puts into buffers. $1: rx or tx, $2: seconds
 METER = """name=$(ip route | sed -n "s/^default.* dev \\([^ ]*\\).*/\\1/p" | head -n 1)
 at() { cat /sys/class/net/$name/statistics/$1_bytes; }
@@ -69,7 +75,59 @@ def with_outside(linux, seconds):
     return words
 
 
+def start_second(linux):
+    """Another Debian on the second disk, its server up; its address."""
+    linux.create("memory=384", "'vif=[\"mac=00:16:3e:00:00:11,bridge=xenbr0\"]'",
+                 "'disk=[\"phy:/dev/vde2,xvda,w\",\"phy:/dev/vdd,xvdc,r\"]'", name="second")
+    linux.wait_login("second")
+    linux.attach("second")
+    address = re.search(r"inet (10\.0\.2\.\d+)", linux.run("ip -4 -o addr show dev eth0")).group(1)
+    linux.run(server(PORT))
+    linux.detach()
+    return address
+
+
+def with_linux(linux, seconds):
+    address = start_second(linux)
+    try:
+        words = [stream(linux, name, counter, seconds, client(address, PORT, seconds, flag)) for name, counter, flag in
+                 (("to Linux", "tx", ""), ("from Linux", "rx", "-R"))]
+        linux.attach("second")
+        bad = linux.complaints()
+        check(not bad, "the logs complain:\n" + "\n".join(bad))
+    finally:
+        linux.destroy("second")
+    return words
+
+
+SOURCE = "({0}stream source {1} > /tmp/source.log 2>&1 &); for i in 1 2 3 4 5 6 7 8 9; do grep -q open /tmp/source.log && break; " \
+         "sleep 1; done; grep open /tmp/source.log"
+
+
+def sink(run, where, address, seconds, what):
+    return judge(what, run(f"{where}stream sink {address} {STREAM_PORT} {seconds}", 4 * seconds + 60), seconds)
+
+
+def with_ours(linux, seconds):
+    """A stream's receiver asks for it: first the guest, then the other end. Between dom0 and our guest, too."""
+    linux.run(SOURCE.format("/tests/", STREAM_PORT))
+    own = re.search(r"inet (10\.0\.2\.\d+)", linux.run("ip -4 -o addr show dev eth0")).group(1)
+    linux.dom0("mkdir -p /tests; [ -x /tests/stream ] || mount -o ro /dev/vdd /tests")
+    dom0 = re.search(r"10\.0\.2\.\d+", linux.dom0("ifconfig xenbr0")).group()
+    linux.dom0(SOURCE.format("/tests/", STREAM_PORT))
+    words = [sink(linux.run, "/tests/", dom0, seconds, "from dom0"), sink(linux.dom0, "/tests/", own, seconds, "to dom0")]
+    linux.dom0("httpd -p 8081 -h /tests")
+    with linux.rig.guest("demo1") as rig:
+        demo = re.search(r"10\.0\.2\.\d+", rig.run("ifconfig eth0")).group()
+        rig.run(f"wget -q -O /tmp/stream http://{dom0}:8081/stream && chmod +x /tmp/stream", 60)
+        rig.run(SOURCE.format("/tmp/", STREAM_PORT))
+        words.append(sink(rig.run, "/tmp/", own, seconds, "to our kernel"))
+    words.append(sink(linux.run, "/tests/", demo, seconds, "from our kernel"))
+    return words
+
+
 def run(linux, short):
     seconds = 5 if short else 60
     linux.run(f"cat > /tmp/meter <<'END'\n{METER}END\ntrue")
-    return f"{seconds} s each, MiB/s: " + ", ".join(with_outside(linux, seconds))
+    ends = with_ours(linux, seconds) + with_linux(linux, seconds) + with_outside(linux, seconds)
+    return f"{seconds} s each, MiB/s: " + ", ".join(ends)
