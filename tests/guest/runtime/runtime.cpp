@@ -359,7 +359,9 @@ void register_callback(std::uint16_t type, void (*entry)()) {
         report(Verdict::error, "callback %u refused", type);
 }
 
-void set_up() {
+} // namespace
+
+void install_handlers() {
     static cero_trap_info table[35];
     unsigned count = 0;
     for (unsigned vector = 0; vector < 32; ++vector) {
@@ -375,6 +377,12 @@ void set_up() {
     register_callback(CERO_CALLBACKTYPE_event, rt_event_callback);
     register_callback(CERO_CALLBACKTYPE_failsafe, rt_failsafe_callback);
     register_callback(CERO_CALLBACKTYPE_syscall, rt_syscall_callback);
+}
+
+namespace {
+
+void set_up() {
+    install_handlers();
     if (update_va_mapping(address(&shared_info_window), start_info->shared_info | pte_rw,
                           CERO_UVMF_INVLPG) != 0) {
         report(Verdict::error, "shared_info cannot be mapped");

@@ -115,6 +115,8 @@ struct Trap {
     [[nodiscard]] bool happened() const { return vector != none; }
 };
 
+/// Trap table and callbacks, as they are when the test starts.
+void install_handlers();
 /// Called for a trap; true = handled, go on at the (perhaps changed) registers.
 using TrapHook = bool (*)(Regs& regs);
 extern TrapHook trap_hook;
