@@ -138,6 +138,10 @@ private:
 
     static Status write_body(const Header& header, std::string_view path,
                              const char* body) noexcept {
+        // An earlier member may be a FIFO of that name: opening it would wait for a reader forever.
+        auto there = lookup(path);
+        if (there && (there->inode()->mode & mode::type_mask) != mode::regular)
+            return Errno::exist;
         auto out = TRY(open(path, open_flag::creat | open_flag::wronly | open_flag::trunc, 0600));
         auto buffer = IoBuffer::kernel(static_cast<const void*>(body), header.size);
         while (buffer.remaining() != 0)

@@ -285,6 +285,13 @@ TEST_F(VfsTest, UnpacksInitramfs) {
     EXPECT_EQ(vfs::lookup("con")->inode()->device, make_device(5, 1));
 }
 
+TEST_F(VfsTest, DoesNotWaitForAFifoInAnArchive) {
+    const std::string archive = cpio_member("n", 010600, "") + cpio_member("n", 0100644, "body") +
+                                cpio_member("after", 0100644, "2");
+    ASSERT_TRUE(vfs::unpack_initramfs(archive.data(), archive.size()));
+    EXPECT_EQ(read("after"), "2");
+}
+
 TEST_F(VfsTest, RefusesBadArchives) {
     EXPECT_EQ(
         vfs::unpack_initramfs(
