@@ -124,6 +124,7 @@ def main():
         "## Instructions per operation", "",
         "First domain, one vCPU, smallest of 51 batches. The aims are about a third of Xen's figures.", "",
         operations.table(figures, of_xen),
+        (Path(__file__).resolve().parent / "pv" / "reasons.md").read_text(),
         "## The machine", "",
         "2 GiB, one CPU. Instructions of hypervisor and all domains together; those from the Multiboot2 entry and of `cero create` are counted by",
         "a QEMU plugin (`tests/bench/startup.py`), the best of three guests, without the demo guests and without idle time.", "",
