@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Image files, bzImage payloads, decompression by zlib, liblzma and libzstd.
+// Image files, bzImage payloads, decompression by zlib, liblzma, libzstd and liblz4.
 #include "builder/image_source.hpp"
 
 #include "base/error.hpp"
 
+#include <lz4.h>
 #include <lzma.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -158,6 +159,42 @@ std::vector<std::uint8_t> unpack_zstd(std::span<const std::uint8_t> packed, cons
     return out;
 }
 
+template <typename T>
+T value_at(std::span<const std::uint8_t> bytes, std::size_t offset) noexcept {
+    T value;
+    std::memcpy(&value, bytes.data() + offset, sizeof value);
+    return value;
+}
+
+/// The legacy frame, which Linux uses: the magic number, then blocks of at most 8 MiB unpacked,
+/// each behind its packed size. In a bzImage four bytes follow, the size of everything unpacked.
+/// There is no checksum.
+std::vector<std::uint8_t> unpack_lz4(std::span<const std::uint8_t> packed, const std::string& path,
+                                     std::size_t unpacked_max) {
+    constexpr std::size_t word = 4, block_max = std::size_t{8} << 20;
+    std::vector<std::uint8_t> out;
+    std::span<const std::uint8_t> rest = packed.subspan(word);
+    while (rest.size() > word) {
+        const auto size = value_at<std::uint32_t>(rest, 0);
+        rest = rest.subspan(word);
+        const std::size_t done = out.size();
+        if (size == 0 || size > rest.size())
+            refuse_packed(path, "lz4", false, unpacked_max);
+        out.resize(std::min(done + block_max, unpacked_max));
+        const int got = ::LZ4_decompress_safe(
+            reinterpret_cast<const char*>(rest.data()), reinterpret_cast<char*>(out.data() + done),
+            static_cast<int>(size), static_cast<int>(out.size() - done));
+        if (got < 0 || done + static_cast<std::size_t>(got) == unpacked_max)
+            refuse_packed(path, "lz4", out.size() == unpacked_max, unpacked_max);
+        out.resize(done + static_cast<std::size_t>(got));
+        rest = rest.subspan(size);
+    }
+    if (out.empty() ||
+        (!rest.empty() && (rest.size() != word || value_at<std::uint32_t>(rest, 0) != out.size())))
+        refuse_packed(path, "lz4", false, unpacked_max);
+    return out;
+}
+
 struct Packing {
     std::string_view name;
     std::string_view magic;
@@ -176,7 +213,7 @@ constexpr std::array packings{
     Packing{"bzip2", {"BZh", 3}, nullptr},
     Packing{"lzma", {"\x5d\0\0", 3}, nullptr},
     Packing{"lzo", {"\x89LZO", 4}, nullptr},
-    Packing{"lz4", {"\x02\x21\x4c\x18", 4}, nullptr},
+    Packing{"lz4", {"\x02\x21\x4c\x18", 4}, &unpack_lz4},
 };
 
 const Packing* packing_of(std::span<const std::uint8_t> start) noexcept {
@@ -185,13 +222,6 @@ const Packing* packing_of(std::span<const std::uint8_t> start) noexcept {
             std::memcmp(start.data(), packing.magic.data(), packing.magic.size()) == 0)
             return &packing;
     return nullptr;
-}
-
-template <typename T>
-T value_at(std::span<const std::uint8_t> bytes, std::size_t offset) noexcept {
-    T value;
-    std::memcpy(&value, bytes.data() + offset, sizeof value);
-    return value;
 }
 
 /// Where the payload of a bzImage is; everything when the file is none.
@@ -261,7 +291,7 @@ std::unique_ptr<ImageSource> unwrap_kernel(std::unique_ptr<ImageSource> source,
         return std::make_unique<MemorySource>(std::move(bytes));
     if (packing->unpack == nullptr)
         refuse(path, fmt::format("{} compression is not supported", packing->name),
-               "Pack the kernel with gzip, xz or zstd, or give it unpacked.");
+               "Pack the kernel with gzip, xz, zstd or lz4, or give it unpacked.");
     return std::make_unique<MemorySource>(packing->unpack(bytes, path, unpacked_max));
 }
 

@@ -10,6 +10,7 @@
 #include <cero/abi/start_info.h>
 
 #include <gtest/gtest.h>
+#include <lz4.h>
 #include <lzma.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -284,6 +285,27 @@ std::string zstd(const std::string& text) {
     return out;
 }
 
+/// As `lz4 -l` packs, with blocks of less than its 8 MiB, and the size behind it that Linux adds.
+std::string lz4(const std::string& text) {
+    std::string out = "\x02\x21\x4c\x18";
+    const auto append = [&out](std::size_t value) {
+        const auto word = static_cast<std::uint32_t>(value);
+        out.append(reinterpret_cast<const char*>(&word), sizeof word);
+    };
+    for (std::size_t at = 0; at < text.size(); at += 100000) {
+        const std::string part = text.substr(at, 100000);
+        std::string block(
+            static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(part.size()))), '\0');
+        block.resize(static_cast<std::size_t>(
+            LZ4_compress_default(part.data(), block.data(), static_cast<int>(part.size()),
+                                 static_cast<int>(block.size()))));
+        append(block.size());
+        out += block;
+    }
+    append(text.size());
+    return out;
+}
+
 std::string bzimage(const std::string& payload) {
     std::string file(2048, '\0');
     file[0x1f1] = 1;
@@ -320,6 +342,36 @@ TEST_F(BuilderTest, CompressedKernels) {
     EXPECT_NE(refusal(kernel_path).find("bzip2 compression is not supported"), std::string::npos);
 }
 
+TEST_F(BuilderTest, Lz4HasNoChecksumButASize) {
+    KernelRecipe recipe;
+    recipe.text_size = 300000;
+    const std::string packed = lz4(recipe.build());
+    const auto accepts = [&](const std::string& payload) {
+        std::string file = bzimage(payload);
+        file.resize(file.size() - 4); // the size is in it
+        const auto size = static_cast<std::uint32_t>(payload.size());
+        std::memcpy(file.data() + 0x24c, &size, 4);
+        save(kernel_path, file);
+        return refusal(kernel_path);
+    };
+    EXPECT_EQ(accepts(packed), "(accepted)");
+    save(kernel_path, packed);
+    EXPECT_EQ(refusal(kernel_path), "(accepted)");
+    EXPECT_EQ(accepts(packed.substr(0, packed.size() - 4)), "(accepted)")
+        << "without the size, as lz4 -l leaves it";
+    for (const std::size_t cut :
+         {std::size_t{1}, std::size_t{5}, std::size_t{100}, packed.size() / 2})
+        EXPECT_NE(accepts(packed.substr(0, packed.size() - cut)).find("lz4 data is corrupt"),
+                  std::string::npos)
+            << cut;
+    std::string wrong_size = packed;
+    wrong_size.back() = 1;
+    EXPECT_NE(accepts(wrong_size).find("lz4 data is corrupt"), std::string::npos);
+    std::string wrong_block = packed;
+    wrong_block[7] = 1;
+    EXPECT_NE(accepts(wrong_block).find("lz4 data is corrupt"), std::string::npos);
+}
+
 TEST_F(BuilderTest, TheLimitOfAnUnpackedKernelIsNamed) {
     constexpr std::size_t limit = 4 << 20;
     const auto message = [&](const std::string& file) -> std::string {
@@ -333,7 +385,7 @@ TEST_F(BuilderTest, TheLimitOfAnUnpackedKernelIsNamed) {
         }
         return "(accepted)";
     };
-    for (const auto& pack : {&gzip, &xz, &zstd}) {
+    for (const auto& pack : {&gzip, &xz, &zstd, &lz4}) {
         EXPECT_EQ(message(pack(std::string(limit - 1, 'k'))), "(accepted)");
         for (const std::size_t size : {limit, limit + 1, 3 * limit}) {
             const std::string text = message(pack(std::string(size, 'k')));
