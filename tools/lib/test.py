@@ -2,9 +2,11 @@
 """tools/test: builds, then runs every test there is, and says how many passed and failed."""
 
 import argparse
+import contextlib
 import fnmatch
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +26,16 @@ By commands of their own, because they take long: `tests/e2e/matrix.py` (each si
 runs it with --short) and `tests/linux/run.py` (Debian as a guest). Both know --help."""
 
 
+processes = set()  # processes of tests; each leads a group of its own, which QEMU belongs to
+
+
+def stop_running():
+    """Nothing of a test outlives the one who started it."""
+    for process in list(processes):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def run_one(test, log_directory):
     """Runs one test in its time limit; returns (passed, seconds, log path)."""
     log_path = log_directory / f"{test.name}.log"
@@ -32,14 +44,17 @@ def run_one(test, log_directory):
         process = subprocess.Popen(test.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                                    cwd=test.directory, env={**os.environ, **test.environment},
                                    start_new_session=True)
+        processes.add(process)
         try:
             status = process.wait(test.limit)
             passed = status == 0
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             log.write(f"\nstopped after its time limit of {test.limit} s\n".encode())
             passed = False
+        finally:
+            processes.discard(process)
     return passed, time.monotonic() - started, log_path
 
 
@@ -108,7 +123,13 @@ def main():
         return 0
     log_directory = BUILD / "test-logs"
     log_directory.mkdir(exist_ok=True)
-    results = run_all(tests, max(options.jobs, 1), log_directory, options.verbose)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        results = run_all(tests, max(options.jobs, 1), log_directory, options.verbose)
+    except KeyboardInterrupt:
+        stop_running()
+        say("interrupted; the tests that were running have been stopped")
+        return 130
     failed = sorted(name for name, passed in results.items() if not passed)
     if failed:
         print("failed: " + " ".join(failed))
