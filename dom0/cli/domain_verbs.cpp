@@ -245,7 +245,7 @@ int dump_core_verb(Session& session, const std::string& verb, Arguments argument
                     {"whole", core.is_whole}});
     else
         print(fmt::format("Core of domain {} written to {}: {} vCPUs, {} MiB{}.\n", domain, file,
-                          core.vcpus, core.pages / 256,
+                          core.vcpus, core.pages / control::pages_per_mib,
                           core.is_whole ? "" : ", without some of its mappings"));
     return 0;
 }

@@ -3,6 +3,7 @@
 #include "toolstack/resources.hpp"
 
 #include "base/error.hpp"
+#include "base/number.hpp"
 #include "cli/arguments.hpp"
 #include "config/specs.hpp"
 
@@ -12,7 +13,6 @@ namespace cero::cli {
 
 namespace {
 
-constexpr std::uint64_t pages_per_mib = 256;
 constexpr double wait_timeout = 60;
 
 /// "512", "512m", "2G": MiB without a unit, as xl reads it.
@@ -118,13 +118,11 @@ int vcpu_pin_verb(Session& session, const std::string& verb, Arguments arguments
             toolstack::pin_vcpu(machine, domain, vcpu, cpus);
         return 0;
     }
-    unsigned vcpu = 0;
-    const auto [stop, error] =
-        std::from_chars(vcpu_text.data(), vcpu_text.data() + vcpu_text.size(), vcpu);
-    if (error != std::errc{} || stop != vcpu_text.data() + vcpu_text.size())
+    const auto vcpu = number_of<unsigned>(vcpu_text);
+    if (!vcpu)
         throw Error{ExitCode::usage,
                     fmt::format("vcpu-pin: \"{}\" is no vCPU; give a number or all", vcpu_text)};
-    toolstack::pin_vcpu(machine, domain, vcpu, cpus);
+    toolstack::pin_vcpu(machine, domain, *vcpu, cpus);
     return 0;
 }
 
@@ -155,7 +153,7 @@ int mem_set_verb(Session& session, const std::string& verb, Arguments arguments)
         wait_for_guest(timeout, fmt::format("domain {}: it did not come to {} MiB", domain, mib),
                        [&] {
                            const std::uint64_t has = info_of(session, domain).tot_pages;
-                           const std::uint64_t wanted = mib * pages_per_mib;
+                           const std::uint64_t wanted = mib * control::pages_per_mib;
                            return has <= wanted + slack && has + slack >= wanted;
                        });
     }

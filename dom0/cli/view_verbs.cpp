@@ -25,7 +25,6 @@ namespace {
 
 using control::DomainInfo;
 
-constexpr std::uint64_t pages_per_mib = 256;
 constexpr double ns_per_second = 1e9;
 
 std::vector<DomainInfo> selected(Session& session, const std::vector<std::string>& names) {
@@ -74,7 +73,7 @@ nlohmann::json domain_json(Session& session, const DomainInfo& info) {
     nlohmann::json entry{{"name", toolstack::name_of(session.store(), info.domain)},
                          {"domid", info.domain},
                          {"uuid", config::format_uuid(uuid_of(info))},
-                         {"memory_mib", info.tot_pages / pages_per_mib},
+                         {"memory_mib", info.tot_pages / control::pages_per_mib},
                          {"memory_pages", info.tot_pages},
                          {"max_memory_pages", info.max_pages},
                          {"vcpus", info.nr_online_vcpus},
@@ -137,7 +136,7 @@ int list_verb(Session& session, const std::string& verb, Arguments arguments) {
     for (const DomainInfo& info : infos) {
         print(fmt::format("{:<40} {:>5} {:>5} {:>5}     {}  {:>8.1f}",
                           toolstack::name_of(session.store(), info.domain), info.domain,
-                          (info.tot_pages + info.outstanding_pages) / pages_per_mib,
+                          (info.tot_pages + info.outstanding_pages) / control::pages_per_mib,
                           info.nr_online_vcpus, state_letters(info),
                           static_cast<double>(info.cpu_time) / ns_per_second));
         if (verbose)
@@ -215,8 +214,8 @@ int info_verb(Session& session, const std::string& verb, Arguments arguments) {
         {"cores_per_socket", machine.cores_per_socket},
         {"threads_per_core", machine.threads_per_core},
         {"cpu_mhz", machine.cpu_khz / 1000},
-        {"total_memory", machine.total_pages / pages_per_mib},
-        {"free_memory", machine.free_pages / pages_per_mib},
+        {"total_memory", machine.total_pages / control::pages_per_mib},
+        {"free_memory", machine.free_pages / control::pages_per_mib},
         {"total_pages", machine.total_pages},
         {"free_pages", machine.free_pages},
         {"xen_major", version.major},
@@ -283,8 +282,8 @@ int top_verb(Session& session, const std::string& verb, Arguments arguments) {
             print(batch ? "" : "\x1b[H\x1b[2J");
             print(fmt::format(
                 "cerotop   {} domains   Mem: {}M total, {}M free   CPUs: {} @ {}MHz\n",
-                infos.size(), machine.total_pages / pages_per_mib,
-                machine.free_pages / pages_per_mib, machine.cpus, machine.cpu_khz / 1000));
+                infos.size(), machine.total_pages / control::pages_per_mib,
+                machine.free_pages / control::pages_per_mib, machine.cpus, machine.cpu_khz / 1000));
             print(fmt::format("{:<24} {:>6} {:>10} {:>7} {:>10} {:>6} {:>6}\n", "NAME", "STATE",
                               "CPU(sec)", "CPU(%)", "MEM(k)", "MEM(%)", "VCPUS"));
         }

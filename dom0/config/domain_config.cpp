@@ -2,6 +2,8 @@
 // Meaning of each key of a domain's configuration.
 #include "config/domain_config.hpp"
 
+#include "base/number.hpp"
+
 #include <algorithm>
 #include <charconv>
 #include <set>
@@ -210,11 +212,11 @@ private:
         if (const auto* given = std::get_if<std::int64_t>(&setting->value.content)) {
             number = *given;
         } else if (const auto* text = std::get_if<std::string>(&setting->value.content)) {
-            const auto [stop, error] =
-                std::from_chars(text->data(), text->data() + text->size(), number);
-            if (error != std::errc{} || stop != text->data() + text->size() || text->empty())
+            const auto whole = number_of<std::int64_t>(*text);
+            if (!whole)
                 refuse(*setting, setting->value.at,
                        fmt::format("\"{}\" must be a number, not \"{}\"", key, *text));
+            number = *whole;
         } else {
             refuse(*setting, setting->value.at, fmt::format("\"{}\" must be a number", key));
         }

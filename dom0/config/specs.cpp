@@ -2,6 +2,8 @@
 // Parsing of disk, vif and cpus specifications by libxl's rules.
 #include "config/specs.hpp"
 
+#include "base/number.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,14 +19,6 @@ std::string_view trim(std::string_view text) noexcept {
     while (!text.empty() && (text.back() == ' ' || text.back() == '\t'))
         text.remove_suffix(1);
     return text;
-}
-
-std::optional<unsigned> number_of(std::string_view text) noexcept {
-    unsigned number{};
-    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || stop != text.data() + text.size() || text.empty())
-        return std::nullopt;
-    return number;
 }
 
 constexpr unsigned xvd_major = 202;
@@ -160,7 +154,7 @@ private:
 } // namespace
 
 std::optional<unsigned> device_id_of(std::string_view vdev) noexcept {
-    if (const auto number = number_of(vdev))
+    if (const auto number = number_of<unsigned>(vdev))
         return *number != 0 ? number : std::nullopt;
     if (!vdev.starts_with("xvd"))
         return std::nullopt;
@@ -177,7 +171,7 @@ std::optional<unsigned> device_id_of(std::string_view vdev) noexcept {
     if (letters == 0 || disk >= disks_max)
         return std::nullopt;
     if (!vdev.empty()) {
-        const auto number = number_of(vdev);
+        const auto number = number_of<unsigned>(vdev);
         if (!number || *number == 0 || *number > 255 || vdev.front() == '0')
             return std::nullopt;
         partition = *number;
@@ -266,7 +260,7 @@ VifSpec parse_vif(std::string_view text) {
         } else if (key == "ip") {
             spec.ip = value;
         } else if (key == "mtu") {
-            spec.mtu = number_of(value);
+            spec.mtu = number_of<unsigned>(value);
             if (!spec.mtu || *spec.mtu < 68 || *spec.mtu > 65535)
                 throw SpecError{fmt::format("\"{}\" is no MTU; 68 to 65535 is possible", value)};
         } else if (key == "type" && value == "vif") {
@@ -309,8 +303,9 @@ std::vector<bool> parse_cpus(std::string_view text) {
             continue;
         }
         const std::size_t dash = item.find('-');
-        const auto first = number_of(item.substr(0, dash));
-        const auto last = dash == std::string_view::npos ? first : number_of(item.substr(dash + 1));
+        const auto first = number_of<unsigned>(item.substr(0, dash));
+        const auto last =
+            dash == std::string_view::npos ? first : number_of<unsigned>(item.substr(dash + 1));
         if (!first || !last || *last < *first || *last >= cpus_max)
             throw SpecError{
                 fmt::format("\"{}\" is no CPU and no range of CPUs; write \"0-3,^2\"", item)};

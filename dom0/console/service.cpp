@@ -4,13 +4,13 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/number.hpp"
 #include "toolstack/paths.hpp"
 
 #include <cero/abi/grant.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
@@ -26,15 +26,6 @@ namespace {
 
 constexpr std::size_t input_max = 4096;
 constexpr std::size_t request_max = 256;
-
-template <typename Number>
-std::optional<Number> number_of(std::string_view text) noexcept {
-    Number number{};
-    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || stop != text.data() + text.size() || text.empty())
-        return std::nullopt;
-    return number;
-}
 
 } // namespace
 

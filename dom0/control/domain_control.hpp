@@ -32,6 +32,8 @@ private:
     int number_;
 };
 
+constexpr std::uint64_t pages_per_mib = (1 << 20) / CERO_PAGE_SIZE;
+
 struct MachineInfo {
     std::uint32_t cpus{};
     std::uint32_t cpu_khz{};

@@ -4,10 +4,10 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/number.hpp"
 #include "toolstack/core_dump.hpp"
 #include "toolstack/paths.hpp"
 
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 
@@ -80,7 +80,8 @@ void DomainDaemon::dump_core(cero_domid domain, const config::DomainConfig& conf
         toolstack::core_file(toolstack::core_directory(config, mounts), domain, name);
     try {
         const toolstack::CoreDump core = toolstack::dump_core(machine_, domain, path, false);
-        log("domain {} ({}): core of {} MiB in {}", domain, name, core.pages / 256, path);
+        log("domain {} ({}): core of {} MiB in {}", domain, name,
+            core.pages / control::pages_per_mib, path);
     } catch (const Error& error) { // what else the action asks for is done all the same
         log("domain {} ({}): no core: {}{}{}", domain, name, error.what(),
             error.remedy().empty() ? "" : ": ", error.remedy());
@@ -119,10 +120,8 @@ void DomainDaemon::handle_end(const control::DomainInfo& info) {
 void DomainDaemon::clean_orphans(const std::set<cero_domid>& alive) {
     for (const std::string& text :
          machine_.store.list("/local/domain").value_or(std::vector<std::string>{})) {
-        cero_domid domain{};
-        const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), domain);
-        if (error != std::errc{} || stop != text.data() + text.size() || domain == 0 ||
-            alive.contains(domain) || machine_.control.domain(domain))
+        const cero_domid domain = number_of<cero_domid>(text).value_or(0);
+        if (domain == 0 || alive.contains(domain) || machine_.control.domain(domain))
             continue;
         log("domain {} is gone; removing what it left", domain);
         toolstack::clean_up_after(machine_, domain, device_timeout_ms);

@@ -2,8 +2,9 @@
 // XenStore's requests: decoding of arguments, access, transactions, watches.
 #include "store/core.hpp"
 
+#include "base/number.hpp"
+
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 namespace cero::store {
@@ -11,16 +12,6 @@ namespace cero::store {
 namespace {
 
 constexpr std::string_view ok{"OK\0", 3};
-
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text) noexcept {
-    Number number{};
-    const char* const end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, number);
-    if (error != std::errc{} || stop != end || text.empty())
-        return std::nullopt;
-    return number;
-}
 
 std::string home_of(DomainNumber domain) {
     return "/local/domain/" + std::to_string(domain);
@@ -214,7 +205,7 @@ Core::Reply Core::directory_part(Request& request) {
     if (!strings || strings->size() != 2)
         return Errno::inval;
     const std::string path = TRY(absolute_path(request.connection, (*strings)[0]));
-    const auto offset = parse_number<std::size_t>((*strings)[1]);
+    const auto offset = number_of<std::size_t>((*strings)[1]);
     if (!offset)
         return Errno::inval;
     const Node* node = TRY(look(request, path));
@@ -323,7 +314,7 @@ Core::Reply Core::watch(Request& request) {
         , std::string{(*strings)[1]}, {}, {}
     };
     if (strings->size() == 3) {
-        const auto depth = parse_number<unsigned>((*strings)[2]);
+        const auto depth = number_of<unsigned>((*strings)[2]);
         if (!depth)
             return Errno::inval;
         watch.depth = *depth;
@@ -398,8 +389,8 @@ Core::Reply Core::introduce(Request& request) {
     if (!strings || strings->size() < 3)
         return Errno::inval;
     const auto domain = parse_domain((*strings)[0]);
-    const auto frame = parse_number<std::uint64_t>((*strings)[1]);
-    const auto port = parse_number<std::uint32_t>((*strings)[2]);
+    const auto frame = number_of<std::uint64_t>((*strings)[1]);
+    const auto port = number_of<std::uint32_t>((*strings)[2]);
     if (!domain || !frame || !port || *port == 0)
         return Errno::inval;
     TRY(domains_.introduce(*domain, *frame, *port));

@@ -2,7 +2,7 @@
 // Evaluation and wire form of node permissions.
 #include "store/permissions.hpp"
 
-#include <charconv>
+#include "base/number.hpp"
 
 namespace cero::store {
 
@@ -27,13 +27,9 @@ std::string Permissions::to_wire() const {
 }
 
 std::optional<DomainNumber> parse_domain(std::string_view text) noexcept {
-    DomainNumber domain{};
-    const char* const end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, domain);
     constexpr DomainNumber first_reserved = 0x7ff0;
-    if (error != std::errc{} || stop != end || text.empty() || domain >= first_reserved)
-        return std::nullopt;
-    return domain;
+    const auto domain = number_of<DomainNumber>(text);
+    return domain && *domain < first_reserved ? domain : std::nullopt;
 }
 
 std::optional<Permissions> Permissions::from_strings(const std::vector<std::string_view>& texts) {

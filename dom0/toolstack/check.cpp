@@ -2,12 +2,12 @@
 // `cero check`: frames, event channels, XenStore and devices against the list of domains.
 #include "toolstack/check.hpp"
 
+#include "base/number.hpp"
 #include "toolstack/devices.hpp"
 #include "toolstack/paths.hpp"
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <map>
 
@@ -34,14 +34,6 @@ std::uint64_t count_ports(control::DomainControl& control, cero_domid domain) {
         open += *status != 0 ? 1 : 0;
     }
     return open;
-}
-
-std::optional<cero_domid> number_of(const std::string& text) {
-    cero_domid number{};
-    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || stop != text.data() + text.size())
-        return std::nullopt;
-    return number;
 }
 
 /// A guest keeps what it has when its limit goes down (`mem-set`) until its balloon gives pages
@@ -118,7 +110,7 @@ CheckReport check_machine(Machine& machine) {
     std::map<std::string, std::string> names;
     for (const std::string& text :
          machine.store.list("/local/domain").value_or(std::vector<std::string>{})) {
-        const auto domain = number_of(text);
+        const auto domain = number_of<cero_domid>(text);
         const std::string name = machine.store.read("/local/domain/" + text + "/name").value_or("");
         if (!domain || !domains.contains(*domain))
             report.problems.push_back(

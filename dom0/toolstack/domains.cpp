@@ -3,13 +3,13 @@
 // undone.
 #include "toolstack/domains.hpp"
 
+#include "base/number.hpp"
 #include "builder/builder.hpp"
 #include "toolstack/devices.hpp"
 #include "toolstack/paths.hpp"
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <ctime>
 #include <sys/random.h>
 #include <unistd.h>
@@ -20,13 +20,9 @@ namespace {
 
 using control::StoreClient;
 
-std::optional<cero_domid> number_of(std::string_view text) noexcept {
-    cero_domid number{};
-    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || stop != text.data() + text.size() || text.empty() ||
-        number >= CERO_DOMID_FIRST_RESERVED)
-        return std::nullopt;
-    return number;
+std::optional<cero_domid> domain_number_of(std::string_view text) noexcept {
+    const auto number = number_of<cero_domid>(text);
+    return number && *number < CERO_DOMID_FIRST_RESERVED ? number : std::nullopt;
 }
 
 config::Uuid random_uuid() {
@@ -149,12 +145,11 @@ private:
 
     void check_machine() {
         const control::MachineInfo info = machine_.control.machine();
-        constexpr std::uint64_t pages_per_mib = 256;
-        if (info.free_pages < config_.memory_mib * pages_per_mib)
+        if (info.free_pages < config_.memory_mib * control::pages_per_mib)
             throw Error{ExitCode::failed,
                         fmt::format("domain \"{}\": it needs {} MiB of memory, {} MiB are free",
                                     config_.name, config_.memory_mib,
-                                    info.free_pages / pages_per_mib),
+                                    info.free_pages / control::pages_per_mib),
                         "Lower \"memory\", or destroy a domain."};
         for (const auto& cpus : config_.cpus) {
             const auto first = std::find(cpus.begin(), cpus.end(), true) - cpus.begin();
@@ -309,12 +304,13 @@ std::string name_of(StoreClient& store, cero_domid domain) {
 }
 
 cero_domid find_domain(Machine& machine, std::string_view name) {
-    if (const auto number = number_of(name); number && machine.control.domain(*number))
+    if (const auto number = domain_number_of(name); number && machine.control.domain(*number))
         return *number;
     for (const std::string& number :
          machine.store.list("/local/domain").value_or(std::vector<std::string>{}))
         if (machine.store.read("/local/domain/" + number + "/name") == name)
-            if (const auto domain = number_of(number); domain && machine.control.domain(*domain))
+            if (const auto domain = domain_number_of(number);
+                domain && machine.control.domain(*domain))
                 return *domain;
     throw Error{ExitCode::not_found,
                 fmt::format("domain \"{}\": there is none of this name or number", name),

@@ -4,17 +4,16 @@
 #include "toolstack/resources.hpp"
 
 #include "base/error.hpp"
+#include "base/number.hpp"
 #include "toolstack/paths.hpp"
 
 #include <algorithm>
-#include <charconv>
 
 namespace cero::toolstack {
 
 namespace {
 
 constexpr std::uint64_t kib_per_mib = 1024;
-constexpr std::uint64_t pages_per_mib = 256;
 
 control::DomainInfo living(Machine& machine, cero_domid domain) {
     if (domain == 0)
@@ -31,14 +30,12 @@ control::DomainInfo living(Machine& machine, cero_domid domain) {
 
 std::uint64_t memory_node(Machine& machine, cero_domid domain, std::string_view name) {
     const std::string path = fmt::format("{}/memory/{}", domain_path(domain), name);
-    const std::string text = machine.store.read(path).value_or("");
-    std::uint64_t kib = 0;
-    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), kib);
-    if (error != std::errc{} || stop != text.data() + text.size())
+    const auto kib = number_of<std::uint64_t>(machine.store.read(path).value_or(""));
+    if (!kib)
         throw Error{ExitCode::failed,
                     fmt::format("domain {}: the node {} holds no number", domain, path),
                     "Somebody has changed it; \"cero store write\" can mend it."};
-    return kib;
+    return *kib;
 }
 
 } // namespace
@@ -92,12 +89,12 @@ void set_memory(Machine& machine, cero_domid domain, std::uint64_t mib) {
                                 mib, limit),
                     "\"maxmem\" in its configuration says how much it can have."};
     const std::uint64_t free_pages = machine.control.machine().free_pages;
-    if (mib * pages_per_mib > info.tot_pages + free_pages)
+    if (mib * control::pages_per_mib > info.tot_pages + free_pages)
         throw Error{ExitCode::failed,
                     fmt::format("domain {}: it has {} MiB and {} MiB are free: too little for {} "
                                 "MiB",
-                                domain, info.tot_pages / pages_per_mib, free_pages / pages_per_mib,
-                                mib),
+                                domain, info.tot_pages / control::pages_per_mib,
+                                free_pages / control::pages_per_mib, mib),
                     "Take memory from another domain, or ask for less."};
     machine.control.set_max_memory(domain, mib * kib_per_mib + memory_slack_kib);
     machine.store.write(domain_path(domain) + "/memory/target", std::to_string(mib * kib_per_mib));
