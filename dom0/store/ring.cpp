@@ -80,16 +80,4 @@ bool RingTransport::publish() {
     return write_output() || took;
 }
 
-bool RingTransport::pump(Core& core) {
-    constexpr int rounds_max = 16; // nobody may keep the store to itself
-    bool notify = false;
-    bool progress = true;
-    for (int round = 0; progress && !broken_ && round < rounds_max; ++round) {
-        progress = take_requests(core);
-        progress = publish() || progress;
-        notify = notify || progress;
-    }
-    return notify;
-}
-
 } // namespace cero::store

@@ -26,8 +26,6 @@ public:
     /// Shows the other side how much was taken, and puts output into the ring as far as it has
     /// room. Returns true when the other side must be notified.
     bool publish();
-    /// Both, until there is nothing to do; for those who need no journal in between.
-    bool pump(Core& core);
     [[nodiscard]] bool is_broken() const noexcept { return broken_; }
     [[nodiscard]] std::uint32_t consumed() const noexcept { return consumed_; }
     [[nodiscard]] std::uint32_t produced() const noexcept { return page_->rsp_prod; }

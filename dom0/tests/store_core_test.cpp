@@ -74,6 +74,20 @@ struct Client {
     std::uint32_t request{};
 };
 
+/// Serves a ring as the server does, without a journal, until there is nothing to do. Returns
+/// whether the other side must be notified.
+bool pump(RingTransport& ring, Core& core) {
+    constexpr int rounds_max = 16;
+    bool notify = false;
+    bool progress = true;
+    for (int round = 0; progress && !ring.is_broken() && round < rounds_max; ++round) {
+        progress = ring.take_requests(core);
+        progress = ring.publish() || progress;
+        notify = notify || progress;
+    }
+    return notify;
+}
+
 const std::string ok = "OK\0"s;
 
 struct CoreTest : testing::Test {
@@ -253,7 +267,7 @@ TEST_F(CoreTest, RingCarriesAConversation) {
     while (seen < 400) {
         while (at < sent.size() && page.req_prod - page.req_cons < sizeof page.req)
             page.req[page.req_prod++ & (sizeof page.req - 1)] = sent[at++];
-        (void)ring.pump(core);
+        (void)pump(ring, core);
         while (page.rsp_cons != page.rsp_prod)
             replies.feed({&page.rsp[page.rsp_cons++ & (sizeof page.rsp - 1)], 1});
         while (const auto reply = replies.next()) {
@@ -272,9 +286,9 @@ TEST_F(CoreTest, BrokenRingsAreLeftAlone) {
     page.req_prod = 5000;
     Client guest{core, 5};
     RingTransport ring{&page, guest.connection};
-    (void)ring.pump(core);
+    (void)pump(ring, core);
     EXPECT_TRUE(ring.is_broken());
-    EXPECT_FALSE(ring.pump(core));
+    EXPECT_FALSE(pump(ring, core));
 }
 
 TEST_F(CoreTest, RandomRingsNeverDoHarm) {
@@ -289,7 +303,7 @@ TEST_F(CoreTest, RandomRingsNeverDoHarm) {
             page.req_prod += static_cast<std::uint32_t>(random() % 600);
             page.rsp_cons =
                 random() % 8 == 0 ? static_cast<std::uint32_t>(random()) : page.rsp_prod;
-            (void)ring.pump(core);
+            (void)pump(ring, core);
         }
     }
     EXPECT_EQ(control.ask(Op::control, "check\0"s), "consistent\n\0"s);
