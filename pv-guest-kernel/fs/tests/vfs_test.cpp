@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // VFS on tmpfs: names, links, renames, mounts, directories, contents.
 #include "../vfs_operations.hpp"
+#include "cpio_member.hpp"
 #include "host_kernel.hpp"
 
 #include <gtest/gtest.h>
@@ -9,6 +10,7 @@
 #include <vector>
 
 using namespace kernel;
+using host::cpio_member;
 
 namespace {
 
@@ -251,20 +253,6 @@ TEST_F(VfsTest, EveryAllocationMayFail) {
             EXPECT_TRUE(vfs::remove("oom", nullptr, true));
         }
     }
-}
-
-std::string cpio_member(const std::string& name, unsigned mode, const std::string& body,
-                        unsigned inode = 1, unsigned links = 1) {
-    char header[111];
-    std::snprintf(header, sizeof(header),
-                  "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", inode, mode, 0U, 0U,
-                  links, 0U, static_cast<unsigned>(body.size()), 0U, 0U, 5U, 1U,
-                  static_cast<unsigned>(name.size() + 1), 0U);
-    std::string out = header + name + '\0';
-    out.resize((out.size() + 3) / 4 * 4);
-    out += body;
-    out.resize((out.size() + 3) / 4 * 4);
-    return out;
 }
 
 TEST_F(VfsTest, UnpacksInitramfs) {
