@@ -38,8 +38,9 @@ private:
 /// A wrapped kernel is smaller than this, packed and unpacked: it passes through dom0's memory.
 constexpr std::size_t unpacked_kernel_max = std::size_t{512} << 20;
 
-/// Takes off what a kernel may be wrapped in (bzImage; gzip, xz or zstd), or returns the source as
-/// it is. `path` is for messages. Throws Error for a broken, unknown or too large wrapping.
+/// Takes off what a kernel may be wrapped in (bzImage; gzip, xz, zstd or lz4), or returns the
+/// source as it is. `path` is for messages. Throws Error for a broken, unknown or too large
+/// wrapping.
 [[nodiscard]] std::unique_ptr<ImageSource>
 unwrap_kernel(std::unique_ptr<ImageSource> source, const std::string& path,
               std::size_t unpacked_max = unpacked_kernel_max);

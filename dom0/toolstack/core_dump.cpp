@@ -31,6 +31,8 @@ constexpr std::size_t map_batch = 256;
 /// Level-4 slots that belong to the hypervisor (public ABI: 0xffff800000000000 to
 /// 0xffff87ffffffffff).
 constexpr std::size_t hypervisor_first_slot = 256, hypervisor_end_slot = 272;
+/// Level-4 slots from here on hold the upper half of the addresses, all sign bits set.
+constexpr std::size_t upper_half_slot = entries_per_table / 2;
 
 /// A frame and the virtual address that it (or the first page below it) is mapped at.
 struct Mapped {
@@ -105,7 +107,7 @@ private:
                     reinterpret_cast<const std::uint64_t*>(mapping.data() + i * page_size);
                 for (std::size_t n = 0; n < entries_per_table; ++n) {
                     const std::size_t slot =
-                        level == 4 ? (n + entries_per_table / 2) % entries_per_table : n;
+                        level == 4 ? (n + upper_half_slot) % entries_per_table : n;
                     const bool is_hypervisors =
                         level == 4 && slot >= hypervisor_first_slot && slot < hypervisor_end_slot;
                     if ((table[slot] & present) == 0 || is_hypervisors)
@@ -114,7 +116,8 @@ private:
                         is_whole = false;
                         return found;
                     }
-                    const std::uint64_t sign = level == 4 && slot >= 256 ? 0xffff000000000000 : 0;
+                    const std::uint64_t sign =
+                        level == 4 && slot >= upper_half_slot ? 0xffff000000000000 : 0;
                     found.push_back({tables[first + i].address | sign | slot << shift,
                                      (table[slot] & frame_mask) >> 12});
                 }
