@@ -56,10 +56,9 @@ public:
     VirtioNet(PciDevice& pci, const char* name) noexcept : transport_{pci} { set_name(name); }
 
     Status setup() {
-        // Without the event index: with it, on a machine of one CPU under QEMU 7.2, reception ended
-        // for good within a hundred transfers of 10 MiB (docs/testing.md).
         TRY(transport_.negotiate(feature_tx_checksum | feature_rx_checksum | feature_mac |
-                                 feature_tso4 | feature_tso6 | feature_merge_rx | feature_status));
+                                 feature_tso4 | feature_tso6 | feature_merge_rx | feature_status |
+                                 feature_event_index));
         features_.scatter_gather = true;
         features_.tx_checksum = transport_.has(feature_tx_checksum);
         features_.tso4 = features_.tx_checksum && transport_.has(feature_tso4);
