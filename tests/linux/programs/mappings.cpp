@@ -207,7 +207,7 @@ void one_process(unsigned number, std::size_t count, unsigned rounds, int ready,
     Process process(number, count);
     process.verify();
     char byte = 'x';
-    if (write(ready, &byte, 1) != 1 || read(go, &byte, 1) != 0)
+    if (write(ready, &byte, 1) != 1 || close(ready) != 0 || read(go, &byte, 1) != 0)
         fail("the start"); // all have their mappings: `go` was closed
     for (unsigned round = 0; round < rounds && failures == 0; ++round) {
         process.round(count / 4);
@@ -252,7 +252,7 @@ int main(int argc, char** argv) {
     for (unsigned n = 0; n < processes; ++n) {
         const pid_t child = fork();
         if (child == 0) {
-            close(go[1]);
+            close(go[1]), close(ready[0]);
             one_process(n, count, rounds, ready[1], go[0]);
             std::fflush(stdout);
             _exit(failures != 0);
@@ -262,7 +262,7 @@ int main(int argc, char** argv) {
         else
             running.push_back(child);
     }
-    close(ready[1]);
+    close(ready[1]); // so that the loss of a process is the end of the file
     char byte;
     for (std::size_t n = 0; n < running.size(); ++n)
         if (read(ready[0], &byte, 1) != 1)

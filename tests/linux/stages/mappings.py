@@ -12,7 +12,7 @@ SETTINGS = ("memory=2048", "maxmem=2048")
 
 
 def run(linux, short):
-    processes, mappings, rounds = (80, 500, 1) if short else (300, 2000, 3)
+    processes, mappings, rounds = (80, 500, 1) if short else (200, 1200, 3)  # a page each: 160 MiB, 940 MiB
     output = linux.run(f"ulimit -u 8192; /tests/mappings {processes} {mappings} {rounds}", 600 if short else 2400)
     told = re.search(rf"{processes} processes with {mappings} mappings each, \d+ MiB of page tables", output)
     check(told, f"not all had their mappings: {output}")
