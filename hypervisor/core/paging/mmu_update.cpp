@@ -119,21 +119,6 @@ Status flush_requested(PageContext& context, GuestVirt address, std::uint64_t fl
 
 } // namespace
 
-namespace {
-
-/// Follows a present entry to the table below; null when there is none (or it lies in no memory).
-[[gnu::always_inline]] inline const Atomic<std::uint64_t>* table_below(Pte entry, std::uint64_t end) noexcept {
-    const std::uint64_t address = entry.raw() & Pte::frame_mask;
-    if (!entry.is_present() || address >= end) [[unlikely]]
-        return nullptr;
-    // Another vCPU may have taken the tree apart: what was read can be anything, a hole among it.
-    if (frame_look(MachineFrame{address >> page_shift}).is_owned_by(slot_io)) [[unlikely]]
-        return nullptr;
-    return table_entries(MachineFrame{address >> page_shift});
-}
-
-} // namespace
-
 MappedEntry look_up(MachineFrame root, GuestVirt address) noexcept {
     const std::uint64_t high = address.raw() >> 47;
     if ((high != 0 && high != 0x1ffff) || root == invalid_frame || is_hypervisor_slot(table_index(address, 4)))
@@ -146,9 +131,11 @@ MappedEntry look_up(MachineFrame root, GuestVirt address) noexcept {
 #pragma GCC unroll 3
     for (unsigned level = 4; level > 1; --level) {
         entry = Pte{table[table_index(address, level)].load(Order::relaxed)};
-        table = table_below(entry, end);
-        if (table == nullptr) [[unlikely]]
+        // Another vCPU may have taken the tree apart: what was read can be anything, a hole in memory among it.
+        if (!entry.is_present() || (entry.raw() & Pte::frame_mask) >= end ||
+            FrameWord{frame_word(entry.frame()).load(Order::relaxed)}.is_owned_by(slot_io)) [[unlikely]]
             return {invalid_frame, 0, Pte{}};
+        table = table_entries(entry.frame());
     }
     const unsigned index = table_index(address, 1);
     return {entry.frame(), index, Pte{table[index].load(Order::relaxed)}};
@@ -206,26 +193,22 @@ namespace {
     return progress.end(std::move(status), n, updates + n * sizeof(cero_mmu_update), domain);
 }
 
-/// One update of the caller's own tables: what kernels ask for most.
-Status update_one(Vcpu& current, std::uint64_t update) noexcept {
-    TRY(finish_or_continue(current));
-    const cero_mmu_update request = TRY(GuestPtr<cero_mmu_update>{update}.read());
-    PageContext context{current, *current.domain, current.domain->slot};
-    LockedTable table;
-    const Status status = apply(context, table, request);
-    if (status.error() == Errno::restart) [[unlikely]]
-        return hypercall_continue(current); // as it was
-    if (!status || current.unfinished_table == invalid_frame) [[likely]]
-        return status.error();
-    return Progress{current, 0, 1}.end(Errno::restart, 1, update, CERO_DOMID_SELF);
-}
-
 } // namespace
+
+Status Progress::end(Status status, std::uint64_t n, std::uint64_t next, std::uint64_t domain) noexcept {
+    if (!done_.is_null()) TRY(done_.write(before_ + static_cast<std::uint32_t>(n)));
+    if (status.error() == Errno::restart)
+        return hypercall_continue(current_, next, (count() - n) | marker, done_.address().raw(), domain);
+    return status;
+}
 
 Status mmu_update(Vcpu& current, std::uint64_t updates, std::uint64_t count, std::uint64_t done,
                   std::uint64_t domain) noexcept {
     if (count == 1 && done == 0 && domain == CERO_DOMID_SELF) [[likely]]
-        return update_one(current, updates);
+        return execute_one<cero_mmu_update>(current, updates, [](PageContext& context, const cero_mmu_update& request) {
+            LockedTable table;
+            return apply(context, table, request);
+        });
     return update_many(current, updates, count, done, domain);
 }
 

@@ -45,6 +45,10 @@ void drop_ldt_pages(Vcpu& vcpu) noexcept {
         put_descriptor_frame(vcpu.arch.ldt_frames[__builtin_ctz(mapped)]);
     vcpu.arch.ldt_mapped = 0;
 }
+[[gnu::noinline, gnu::cold]] void reload_ldt(Vcpu& vcpu) noexcept {
+    drop_ldt_pages(vcpu);
+    arch::load_ldt(vcpu);
+}
 
 Status new_kernel_root(PageContext& context, MachineFrame root) noexcept {
     Vcpu& vcpu = context.current;
@@ -54,10 +58,7 @@ Status new_kernel_root(PageContext& context, MachineFrame root) noexcept {
         vcpu.kernel_root = root;
         vcpu.arch.kernel_cr3 = to_phys(root).raw();
     }
-    if (vcpu.arch.ldt_mapped != 0) {
-        drop_ldt_pages(vcpu);
-        arch::load_ldt(vcpu);
-    }
+    if (vcpu.arch.ldt_mapped != 0) reload_ldt(vcpu);
     arch::load_page_tables(vcpu);
     if (root != old) page_type_put(context, old);
     return {};
@@ -120,22 +121,18 @@ Status fill_page(PageContext& context, const cero_mmuext_op& operation) noexcept
     return writable ? Status{} : Status{writable.error()};
 }
 
-Status apply_to_vcpu(PageContext& context, const cero_mmuext_op& operation) noexcept {
-    const MachineFrame frame{operation.arg1.mfn};
-    switch (operation.cmd) {
-    case CERO_MMUEXT_NEW_BASEPTR: return new_kernel_root(context, frame);
-    case CERO_MMUEXT_NEW_USER_BASEPTR: return new_user_root(context, frame);
-    case CERO_MMUEXT_SET_LDT: return set_ldt(context.current, operation.arg1.linear_addr, operation.arg2.nr_ents);
-    case CERO_MMUEXT_FLUSH_CACHE:
-    case CERO_MMUEXT_FLUSH_CACHE_GLOBAL:
-        if (!context.current.domain->is_control) return Errno::inval;
-        arch::flush_caches();
-        return {};
-    default: return flush(context, operation);
-    }
+/// What acts on vCPUs, or on the processors they run on: for the caller's own domain alone.
+constexpr bool is_about_vcpus(std::uint32_t command) noexcept {
+    constexpr std::uint32_t commands =
+        1u << CERO_MMUEXT_NEW_BASEPTR | 1u << CERO_MMUEXT_NEW_USER_BASEPTR | 1u << CERO_MMUEXT_SET_LDT |
+        1u << CERO_MMUEXT_FLUSH_CACHE | 1u << CERO_MMUEXT_FLUSH_CACHE_GLOBAL | 1u << CERO_MMUEXT_TLB_FLUSH_MULTI |
+        1u << CERO_MMUEXT_INVLPG_MULTI | 1u << CERO_MMUEXT_TLB_FLUSH_ALL | 1u << CERO_MMUEXT_INVLPG_ALL;
+    return command < 32 && (commands >> command & 1) != 0;
 }
 
-Status apply(PageContext& context, const cero_mmuext_op& operation) noexcept {
+[[gnu::always_inline]] inline Status apply(PageContext& context, const cero_mmuext_op& operation) noexcept {
+    if (&context.tables != context.current.domain && is_about_vcpus(operation.cmd)) [[unlikely]]
+        return Errno::perm;
     const MachineFrame frame{operation.arg1.mfn};
     switch (operation.cmd) {
     case CERO_MMUEXT_TLB_FLUSH_LOCAL: arch::tlb_flush_local(); return {};
@@ -146,19 +143,20 @@ Status apply(PageContext& context, const cero_mmuext_op& operation) noexcept {
     case CERO_MMUEXT_PIN_L4_TABLE:
         return pin(context, frame, static_cast<FrameType>(operation.cmd - CERO_MMUEXT_PIN_L1_TABLE + 1));
     case CERO_MMUEXT_UNPIN_TABLE: return unpin(context, frame);
-    case CERO_MMUEXT_CLEAR_PAGE:
-    case CERO_MMUEXT_COPY_PAGE: return fill_page(context, operation);
-    case CERO_MMUEXT_NEW_BASEPTR:
-    case CERO_MMUEXT_NEW_USER_BASEPTR:
-    case CERO_MMUEXT_SET_LDT:
+    case CERO_MMUEXT_NEW_BASEPTR: return new_kernel_root(context, frame);
+    case CERO_MMUEXT_NEW_USER_BASEPTR: return new_user_root(context, frame);
+    case CERO_MMUEXT_SET_LDT: return set_ldt(context.current, operation.arg1.linear_addr, operation.arg2.nr_ents);
     case CERO_MMUEXT_FLUSH_CACHE:
     case CERO_MMUEXT_FLUSH_CACHE_GLOBAL:
+        if (!context.current.domain->is_control) return Errno::inval;
+        arch::flush_caches();
+        return {};
     case CERO_MMUEXT_TLB_FLUSH_MULTI:
     case CERO_MMUEXT_INVLPG_MULTI:
     case CERO_MMUEXT_TLB_FLUSH_ALL:
-    case CERO_MMUEXT_INVLPG_ALL:
-        if (&context.tables != context.current.domain) return Errno::perm;
-        return apply_to_vcpu(context, operation);
+    case CERO_MMUEXT_INVLPG_ALL: return flush(context, operation);
+    case CERO_MMUEXT_CLEAR_PAGE:
+    case CERO_MMUEXT_COPY_PAGE: return fill_page(context, operation);
     case CERO_MMUEXT_MARK_SUPER:
     case CERO_MMUEXT_UNMARK_SUPER: return Errno::opnotsupp;
     default: return Errno::nosys;
@@ -179,10 +177,8 @@ Status apply_all(PageContext& context, std::uint64_t operations, std::uint64_t c
     return {};
 }
 
-} // namespace
-
-Status mmuext_op(Vcpu& current, std::uint64_t operations, std::uint64_t count, std::uint64_t done,
-                 std::uint64_t domain) noexcept {
+[[gnu::noinline]] Status operate_many(Vcpu& current, std::uint64_t operations, std::uint64_t count, std::uint64_t done,
+                                      std::uint64_t domain) noexcept {
     Progress progress{current, done, count};
     TRY(progress.begin());
     std::uint64_t n = 0;
@@ -194,6 +190,17 @@ Status mmuext_op(Vcpu& current, std::uint64_t operations, std::uint64_t count, s
         status = apply_all(context, operations, progress.count(), n);
     }
     return progress.end(status.error(), n, operations + n * sizeof(cero_mmuext_op), domain);
+}
+
+} // namespace
+
+Status mmuext_op(Vcpu& current, std::uint64_t operations, std::uint64_t count, std::uint64_t done,
+                 std::uint64_t domain) noexcept {
+    if (count == 1 && done == 0 && domain == CERO_DOMID_SELF) [[likely]]
+        return execute_one<cero_mmuext_op>(
+            current, operations,
+            [](PageContext& context, const cero_mmuext_op& operation) { return apply(context, operation); });
+    return operate_many(current, operations, count, done, domain);
 }
 
 Status set_vcpu_roots(Vcpu& current, Vcpu& target, MachineFrame kernel, MachineFrame user) noexcept {

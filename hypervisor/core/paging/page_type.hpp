@@ -67,10 +67,10 @@ Status page_type_get(PageContext& context, MachineFrame frame, FrameType type) n
 void page_type_put(PageContext& context, MachineFrame frame) noexcept;
 
 namespace detail {
-Status finish_page_work_slow(Vcpu& current) noexcept;
-Result<FrameType> lock_table_slow(MachineFrame frame, DomainSlot owner) noexcept;
-Status l1_entry_get_slow(PageContext& context, Pte entry) noexcept;
-void l1_entry_put_rest(PageContext& context, Pte entry, bool was_last) noexcept;
+[[gnu::noinline, gnu::cold]] Status finish_page_work_slow(Vcpu& current) noexcept;
+[[gnu::noinline, gnu::cold]] Result<FrameType> lock_table_slow(MachineFrame frame, DomainSlot owner) noexcept;
+[[gnu::noinline, gnu::cold]] Status l1_entry_get_slow(PageContext& context, Pte entry) noexcept;
+[[gnu::noinline]] void l1_entry_put_rest(PageContext& context, Pte entry, bool was_last) noexcept;
 } // namespace detail
 
 /// Completes a teardown that was stopped. Each operation on page tables starts with it.

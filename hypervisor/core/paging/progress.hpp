@@ -21,12 +21,7 @@ public:
         return {};
     }
     /// `n` requests were executed in this run; `next` is the address of the following one.
-    Status end(Status status, std::uint64_t n, std::uint64_t next, std::uint64_t domain) noexcept {
-        if (!done_.is_null()) TRY(done_.write(before_ + static_cast<std::uint32_t>(n)));
-        if (status.error() == Errno::restart)
-            return hypercall_continue(current_, next, (count() - n) | marker, done_.address().raw(), domain);
-        return status;
-    }
+    Status end(Status status, std::uint64_t n, std::uint64_t next, std::uint64_t domain) noexcept;
 
 private:
     static constexpr std::uint64_t marker = 0x8000'0000;
@@ -42,6 +37,20 @@ inline Status finish_or_continue(Vcpu& current) noexcept {
     if (finish_page_work(current)) [[likely]]
         return {};
     return hypercall_continue(current);
+}
+
+/// One request on the caller's own tables and frames, which is what kernels ask for most: without a batch around it.
+/// `apply(context, request) -> Status`.
+template <typename Request, typename Apply>
+[[gnu::always_inline]] inline Status execute_one(Vcpu& current, std::uint64_t address, Apply&& apply) noexcept {
+    TRY(finish_or_continue(current));
+    const Request request = TRY(GuestPtr<Request>{address}.read());
+    PageContext context{current, *current.domain, current.domain->slot};
+    const Status status = apply(context, request);
+    if (!status) return status.error() == Errno::restart ? hypercall_continue(current) /* as it was */ : status.error();
+    if (current.unfinished_table == invalid_frame) [[likely]]
+        return {};
+    return Progress{current, 0, 1}.end(Errno::restart, 1, address, CERO_DOMID_SELF);
 }
 
 } // namespace cero
