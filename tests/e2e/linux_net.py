@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from _linux import make_guest_disk
+from _linux_steps import check_log, mount_guest_disk, wait_guest
 from _machine import Rig, check, free_port, main
 from qemu import Disk
 
@@ -178,15 +179,12 @@ def body():
     rig = Rig(cpus=2, memory_mib=1280, forwards=[f"tcp:127.0.0.1:{port}-{FIRST}:80"])
     rig.machine.disks.append(Disk(make_guest_disk(rig.scratch, INIT, (("fetch", FETCH, 0o755),))))
     with rig:
-        rig.wait_for("both demo guests", lambda: {"demo1", "demo2"} <= rig.names(), 60)
-        rig.dom0("cero destroy demo2")
-        rig.dom0("mkdir -p /mnt && mount /dev/vdb /mnt")
+        mount_guest_disk(rig, ["demo2"])
         write_configs(rig)
         for name in ("first", "second"):
             rig.dom0(f"cero create /tmp/{name}.cfg", 180)
         for name in ("first", "second"):
-            log = f"/var/log/cero/console/{name}.log"
-            rig.wait_for(name, lambda log=log: "is up" in rig.dom0(f"grep 'linux guest' {log}", status=None), 180, 3)
+            wait_guest(rig, name)
         check_negotiation(rig)
         own, files = prepare_files(rig)
         check_streams(rig, own, files)
@@ -197,8 +195,7 @@ def body():
         check_hot_plug(rig)
         for name in ("first", "second"):
             with rig.guest(name):
-                problems = rig.run("dmesg | grep -iE 'BUG:|WARNING:|Oops|eth[01].*(bad|error|exceed|disabled)' || true")
-                check(problems.strip() == "", "its kernel complains")
+                check_log(rig, "eth[01].*(bad|error|exceed|disabled)")
             rig.dom0(f"cero destroy {name}")
         rig.dom0("cero check")
         rig.power_off()
