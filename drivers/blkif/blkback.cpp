@@ -9,8 +9,6 @@
 #include <kernel/initcall.hpp>
 #include <kernel/log.hpp>
 
-#include <new>
-
 namespace drivers::blkif {
 
 namespace {
@@ -134,12 +132,7 @@ private:
     BlockServer server_;
 };
 
-constinit xenbus::DriverType type{"vbd",
-                                  xenbus::End::back,
-                                  [](const xenbus::NodeInfo& info) -> xenbus::Device* {
-                                      return new (std::nothrow) Blkback{info};
-                                  },
-                                  {}};
+constinit xenbus::DriverType type{"vbd", xenbus::End::back, xenbus::create_device<Blkback>, {}};
 
 void start_blkback() {
     if (kernel::is_initial_domain())

@@ -174,12 +174,7 @@ private:
         leaving_; ///< keeps the disk between removal from the registry and the end of the channel
 };
 
-constinit xenbus::DriverType type{"vbd",
-                                  xenbus::End::front,
-                                  [](const xenbus::NodeInfo& info) -> xenbus::Device* {
-                                      return new (std::nothrow) Blkfront{info};
-                                  },
-                                  {}};
+constinit xenbus::DriverType type{"vbd", xenbus::End::front, xenbus::create_device<Blkfront>, {}};
 
 void start_blkfront() {
     xenbus::register_driver(type);

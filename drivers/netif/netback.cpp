@@ -93,12 +93,7 @@ private:
     SwitchPort port_;
 };
 
-constinit xenbus::DriverType type{"vif",
-                                  xenbus::End::back,
-                                  [](const xenbus::NodeInfo& info) -> xenbus::Device* {
-                                      return new (std::nothrow) Netback{info};
-                                  },
-                                  {}};
+constinit xenbus::DriverType type{"vif", xenbus::End::back, xenbus::create_device<Netback>, {}};
 
 void start_netback() {
     if (kernel::is_initial_domain())

@@ -124,12 +124,7 @@ private:
     bool registered_{};
 };
 
-constinit xenbus::DriverType type{"vif",
-                                  xenbus::End::front,
-                                  [](const xenbus::NodeInfo& info) -> xenbus::Device* {
-                                      return new (std::nothrow) Netfront{info};
-                                  },
-                                  {}};
+constinit xenbus::DriverType type{"vif", xenbus::End::front, xenbus::create_device<Netfront>, {}};
 
 void start_netfront() {
     xenbus::register_driver(type);

@@ -10,7 +10,6 @@
 #include <kernel/device.hpp>
 #include <kernel/event.hpp>
 #include <kernel/initcall.hpp>
-#include <kernel/log.hpp>
 #include <kernel/sync.hpp>
 #include <kernel/user_copy.hpp>
 
@@ -221,9 +220,7 @@ private:
 constinit EvtchnOps evtchn;
 
 void start_evtchn() {
-    if (!kernel::register_char_device("xen/evtchn", kernel::misc_major,
-                                      kernel::allocate_misc_minor(), evtchn))
-        kernel::printk(kernel::Level::error, "evtchn: cannot make the device node\n");
+    kernel::register_misc_device("xen/evtchn", evtchn);
 }
 CERO_INITCALL(device, start_evtchn);
 

@@ -293,9 +293,7 @@ private:
 constinit GntdevOps gntdev;
 
 void start_gntdev() {
-    if (!kernel::register_char_device("xen/gntdev", kernel::misc_major,
-                                      kernel::allocate_misc_minor(), gntdev))
-        kernel::printk(kernel::Level::error, "gntdev: cannot make the device node\n");
+    kernel::register_misc_device("xen/gntdev", gntdev);
 }
 CERO_INITCALL(device, start_gntdev);
 

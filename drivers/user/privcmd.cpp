@@ -10,7 +10,6 @@
 #include <kernel/device.hpp>
 #include <kernel/hypercall.hpp>
 #include <kernel/initcall.hpp>
-#include <kernel/log.hpp>
 #include <kernel/mapping.hpp>
 #include <kernel/memory.hpp>
 
@@ -245,11 +244,8 @@ constinit HypercallBuffers hypercall_buffers;
 void start_privcmd() {
     if (!kernel::is_initial_domain())
         return;
-    if (!kernel::register_char_device("xen/privcmd", kernel::misc_major,
-                                      kernel::allocate_misc_minor(), privcmd) ||
-        !kernel::register_char_device("xen/hypercall", kernel::misc_major,
-                                      kernel::allocate_misc_minor(), hypercall_buffers))
-        kernel::printk(kernel::Level::error, "privcmd: cannot make device nodes\n");
+    kernel::register_misc_device("xen/privcmd", privcmd);
+    kernel::register_misc_device("xen/hypercall", hypercall_buffers);
 }
 CERO_INITCALL(device, start_privcmd);
 

@@ -239,6 +239,13 @@ private:
         return path_size + strlen(token) + 1 <= size;
     }
 
+    FileWatch* find_watch(const char* path, const char* token) noexcept {
+        for (FileWatch& watch : watches_)
+            if (std::strcmp(watch.path, path) == 0 && std::strcmp(watch.token, token) == 0)
+                return &watch;
+        return nullptr;
+    }
+
     Status watch() noexcept {
         const cero_xenstore_message header = message_.header();
         const char* path;
@@ -247,11 +254,10 @@ private:
             reply_error(header, Errno::inval);
             return {};
         }
-        for (FileWatch& other : watches_)
-            if (std::strcmp(other.path, path) == 0 && std::strcmp(other.token, token) == 0) {
-                reply_error(header, Errno::exist);
-                return {};
-            }
+        if (find_watch(path, token) != nullptr) {
+            reply_error(header, Errno::exist);
+            return {};
+        }
         auto* watch = new (std::nothrow) FileWatch;
         if (watch == nullptr)
             return Errno::nomem;
@@ -288,13 +294,13 @@ private:
             reply_error(header, Errno::inval);
             return {};
         }
-        for (FileWatch& watch : watches_)
-            if (std::strcmp(watch.path, path) == 0 && std::strcmp(watch.token, token) == 0) {
-                remove_watch(watch);
-                reply(CERO_XS_UNWATCH, header.req_id, header.tx_id, "OK", 3);
-                return {};
-            }
-        reply_error(header, Errno::noent);
+        FileWatch* watch = find_watch(path, token);
+        if (watch == nullptr) {
+            reply_error(header, Errno::noent);
+            return {};
+        }
+        remove_watch(*watch);
+        reply(CERO_XS_UNWATCH, header.req_id, header.tx_id, "OK", 3);
         return {};
     }
 
@@ -418,15 +424,9 @@ public:
 constinit BackendOps backend_ops;
 
 void start_xenbus_devices() {
-    bool made = kernel::register_char_device("xen/xenbus", kernel::misc_major,
-                                             kernel::allocate_misc_minor(), xenbus_ops)
-                    .has_value();
+    kernel::register_misc_device("xen/xenbus", xenbus_ops);
     if (kernel::is_initial_domain())
-        made &= kernel::register_char_device("xen/xenbus_backend", kernel::misc_major,
-                                             kernel::allocate_misc_minor(), backend_ops)
-                    .has_value();
-    if (!made)
-        kernel::printk(kernel::Level::error, "xenbus: cannot make device nodes\n");
+        kernel::register_misc_device("xen/xenbus_backend", backend_ops);
 }
 CERO_INITCALL(device, start_xenbus_devices);
 

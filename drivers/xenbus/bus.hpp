@@ -10,6 +10,8 @@
 
 #include <cero/lib/intrusive_list.hpp>
 
+#include <new>
+
 namespace drivers::xenbus {
 
 /// XenbusState; the values are the protocol's.
@@ -102,6 +104,11 @@ struct DriverType {
     Device* (*create)(const NodeInfo& info);
     cero::ListLink link{};
 };
+/// The usual DriverType::create.
+template <typename Driver>
+Device* create_device(const NodeInfo& info) {
+    return new (std::nothrow) Driver{info};
+}
 void register_driver(DriverType& type) noexcept;
 
 } // namespace drivers::xenbus

@@ -5,6 +5,7 @@
 #include "dentry_cache.hpp"
 #include "text.hpp"
 #include "tmpfs.hpp"
+#include <kernel/log.hpp>
 #include <kernel/memory.hpp>
 
 #include <cstring>
@@ -170,8 +171,9 @@ Status unregister_char_device(std::uint32_t major, std::uint32_t minor) noexcept
     return remove(make_device(major, minor), mode::character);
 }
 
-std::uint32_t allocate_misc_minor() noexcept {
-    return next_misc_minor++;
+void register_misc_device(const char* name, FileOps& ops) noexcept {
+    if (!register_char_device(name, misc_major, next_misc_minor++, ops))
+        printk(Level::error, "%s: cannot make the device node\n", name);
 }
 
 namespace char_device {

@@ -19,8 +19,8 @@ Status unregister_char_device(std::uint32_t major, std::uint32_t minor) noexcept
 
 /// Disks need no call: what drivers add to drivers::BlockRegistry appears as /dev/<name> by itself.
 
-/// Misc major with minors handed out here, for drivers that do not care.
 inline constexpr std::uint32_t misc_major = 10;
-std::uint32_t allocate_misc_minor() noexcept;
+/// A misc device with any minor, for drivers that do not care. A failure is written to the log.
+void register_misc_device(const char* name, FileOps& ops) noexcept;
 
 } // namespace kernel
