@@ -78,9 +78,9 @@ public:
         refresh();
     }
     Result<Ref<Inode>> lookup(std::string_view name) noexcept override {
-        for (std::size_t i = 0; i < node_.child_count; ++i)
-            if (name == node_.children[i]->name)
-                return make_child(*node_.children[i], key_);
+        for (const Node* child : node_.children)
+            if (name == child->name)
+                return make_child(*child, key_);
         DynamicChild child;
         if (node_.find != nullptr)
             return node_.find(key_, name, child) ? make_child(*child.node, child.key)
@@ -170,7 +170,7 @@ Status DirectoryOperations::read_directory(File& file, DirectorySink& sink) noex
         if (!sink.entry("..", file.position + 1, directory.number, directory_type,
                         file.position + 1))
             return {};
-    while (file.position - 2 < node.child_count) {
+    while (file.position - 2 < node.children.size()) {
         const Node& child = *node.children[file.position - 2];
         if (!sink.entry(child.name, std::strlen(child.name), number_of(child, directory.key()),
                         static_cast<std::uint8_t>(child.mode >> 12U), file.position + 1))

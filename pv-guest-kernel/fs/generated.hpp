@@ -5,6 +5,8 @@
 #include "text.hpp"
 #include <kernel/vfs.hpp>
 
+#include <span>
+
 namespace kernel::generated {
 
 /// Which instance of a node: a process, a descriptor of it, an interface ...
@@ -33,8 +35,7 @@ struct Node {
     Result<std::size_t> (*link_text)(Key key, char* out, std::size_t size) noexcept {};
     Result<Path> (*link_path)(Key key) noexcept {};
     /// Directory: fixed children, then those that `next` finds. `cookie` is 0 at first.
-    const Node* const* children{};
-    std::size_t child_count{};
+    std::span<const Node* const> children{};
     bool (*next)(Key key, std::uint64_t& cookie, DynamicChild& child) noexcept {};
     /// Directory: finds one by name without listing. Optional.
     bool (*find)(Key key, std::string_view name, DynamicChild& child) noexcept {};

@@ -16,13 +16,6 @@ using generated::Key;
 using generated::link_mode;
 using generated::Node;
 
-unsigned long long ull(std::uint64_t value) noexcept {
-    return value;
-}
-unsigned long long ticks(Nanoseconds t) noexcept {
-    return t / (ns_per_s / 100);
-}
-
 void generate_stat(Text& out, Key key) noexcept {
     auto found = process_info(key.pid);
     if (!found)
@@ -276,11 +269,8 @@ void fill_process(int pid, DynamicChild& child) noexcept {
 
 } // namespace
 
-constinit const Node process_directory{.name = "pid",
-                                       .mode = directory_mode,
-                                       .children = children,
-                                       .child_count = sizeof(children) / sizeof(children[0]),
-                                       .owner = process_owner};
+constinit const Node process_directory{
+    .name = "pid", .mode = directory_mode, .children = children, .owner = process_owner};
 
 void add_net_file(const Node& node) noexcept {
     if (net_file_count < max_net_files)

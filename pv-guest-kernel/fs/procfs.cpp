@@ -25,14 +25,6 @@ using generated::link_mode;
 using generated::Node;
 using generated::writable_mode;
 
-unsigned long long ull(std::uint64_t value) noexcept {
-    return value;
-}
-/// Kernel ticks are hundredths of a second in this ABI.
-unsigned long long ticks(Nanoseconds t) noexcept {
-    return t / (ns_per_s / 100);
-}
-
 void generate_meminfo(Text& out, Key) noexcept {
     const MemoryInfo info = memory_info();
     const std::uint64_t cached = page_cache::total_pages();
@@ -213,8 +205,7 @@ constexpr Node panic_time{
     .name = "panic", .mode = writable_mode, .generate = generate_zero, .store = store_nothing};
 constexpr const Node* kernel_children[] = {&hostname, &osrelease,     &ostype,
                                            &pid_max,  &printk_levels, &panic_time};
-constexpr Node sys_kernel{
-    .name = "kernel", .mode = directory_mode, .children = kernel_children, .child_count = 6};
+constexpr Node sys_kernel{.name = "kernel", .mode = directory_mode, .children = kernel_children};
 constexpr Node overcommit{.name = "overcommit_memory",
                           .mode = writable_mode,
                           .generate = generate_one,
@@ -224,25 +215,20 @@ constexpr Node drop_caches{.name = "drop_caches",
                            .generate = generate_zero,
                            .store = store_drop_caches};
 constexpr const Node* vm_children[] = {&overcommit, &drop_caches};
-constexpr Node sys_vm{
-    .name = "vm", .mode = directory_mode, .children = vm_children, .child_count = 2};
+constexpr Node sys_vm{.name = "vm", .mode = directory_mode, .children = vm_children};
 constexpr Node ip_forward{
     .name = "ip_forward", .mode = writable_mode, .generate = generate_zero, .store = store_nothing};
 constexpr const Node* ipv4_children[] = {&ip_forward};
-constexpr Node sys_ipv4{
-    .name = "ipv4", .mode = directory_mode, .children = ipv4_children, .child_count = 1};
+constexpr Node sys_ipv4{.name = "ipv4", .mode = directory_mode, .children = ipv4_children};
 constexpr const Node* sys_net_children[] = {&sys_ipv4};
-constexpr Node sys_net{
-    .name = "net", .mode = directory_mode, .children = sys_net_children, .child_count = 1};
+constexpr Node sys_net{.name = "net", .mode = directory_mode, .children = sys_net_children};
 constexpr const Node* sys_children[] = {&sys_kernel, &sys_vm, &sys_net};
-constexpr Node sys{
-    .name = "sys", .mode = directory_mode, .children = sys_children, .child_count = 3};
+constexpr Node sys{.name = "sys", .mode = directory_mode, .children = sys_children};
 
 constexpr Node capabilities{
     .name = "capabilities", .mode = file_mode, .generate = generate_capabilities};
 constexpr const Node* xen_children[] = {&capabilities};
-constexpr Node xen{
-    .name = "xen", .mode = directory_mode, .children = xen_children, .child_count = 1};
+constexpr Node xen{.name = "xen", .mode = directory_mode, .children = xen_children};
 
 constexpr Node meminfo{.name = "meminfo", .mode = file_mode, .generate = generate_meminfo};
 constexpr Node cpuinfo{.name = "cpuinfo", .mode = file_mode, .generate = generate_cpuinfo};
@@ -266,7 +252,6 @@ constexpr const Node* root_children[] = {
 constexpr Node root{.name = "",
                     .mode = directory_mode,
                     .children = root_children,
-                    .child_count = sizeof(root_children) / sizeof(root_children[0]),
                     .next = next_process_entry,
                     .find = find_process_entry};
 

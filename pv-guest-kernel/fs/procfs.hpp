@@ -3,8 +3,14 @@
 #pragma once
 
 #include "generated.hpp"
+#include <kernel/types.hpp>
 
 namespace kernel::procfs {
+
+/// Kernel ticks are hundredths of a second in this ABI.
+constexpr unsigned long long ticks(Nanoseconds t) noexcept {
+    return t / (ns_per_s / 100);
+}
 
 /// Adds /proc/net/<node.name>. The node lives for ever.
 void add_net_file(const generated::Node& node) noexcept;

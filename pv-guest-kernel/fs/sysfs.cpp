@@ -16,10 +16,6 @@ using generated::file_mode;
 using generated::Key;
 using generated::Node;
 
-unsigned long long ull(std::uint64_t value) noexcept {
-    return value;
-}
-
 bool block_of(Key key, block_node::Info& info) noexcept {
     return block_node::at(key.item, info);
 }
@@ -49,8 +45,7 @@ constexpr Node dev_node{.name = "dev", .mode = file_mode, .generate = generate_d
 constexpr Node removable_node{
     .name = "removable", .mode = file_mode, .generate = generate_removable};
 constexpr const Node* disk_children[] = {&size_node, &ro_node, &dev_node, &removable_node};
-constexpr Node disk_directory{
-    .name = "disk", .mode = directory_mode, .children = disk_children, .child_count = 4};
+constexpr Node disk_directory{.name = "disk", .mode = directory_mode, .children = disk_children};
 
 bool next_disk(Key, std::uint64_t& cookie, DynamicChild& child) noexcept {
     block_node::Info info;
@@ -90,32 +85,27 @@ constexpr Node major_node{.name = "major", .mode = file_mode, .generate = genera
 constexpr Node minor_node{.name = "minor", .mode = file_mode, .generate = generate_version_minor};
 constexpr const Node* version_children[] = {&major_node, &minor_node};
 constexpr Node version_node{
-    .name = "version", .mode = directory_mode, .children = version_children, .child_count = 2};
+    .name = "version", .mode = directory_mode, .children = version_children};
 constexpr Node uuid_node{.name = "uuid", .mode = file_mode, .generate = generate_uuid};
 constexpr const Node* hypervisor_children[] = {&type_node, &version_node, &uuid_node};
-constexpr Node hypervisor{.name = "hypervisor",
-                          .mode = directory_mode,
-                          .children = hypervisor_children,
-                          .child_count = 3};
+constexpr Node hypervisor{
+    .name = "hypervisor", .mode = directory_mode, .children = hypervisor_children};
 
 constexpr Node block{.name = "block", .mode = directory_mode, .next = next_disk};
 constexpr Node class_net{.name = "net", .mode = directory_mode, .next = next_interface};
 constexpr Node active_node{.name = "active", .mode = file_mode, .generate = generate_active};
 constexpr const Node* console_children[] = {&active_node};
 constexpr Node console_directory{
-    .name = "console", .mode = directory_mode, .children = console_children, .child_count = 1};
+    .name = "console", .mode = directory_mode, .children = console_children};
 constexpr const Node* tty_children[] = {&console_directory};
-constexpr Node class_tty{
-    .name = "tty", .mode = directory_mode, .children = tty_children, .child_count = 1};
+constexpr Node class_tty{.name = "tty", .mode = directory_mode, .children = tty_children};
 constexpr const Node* class_children[] = {&block, &class_net, &class_tty};
-constexpr Node class_directory{
-    .name = "class", .mode = directory_mode, .children = class_children, .child_count = 3};
+constexpr Node class_directory{.name = "class", .mode = directory_mode, .children = class_children};
 constexpr Node kernel_directory{.name = "kernel", .mode = directory_mode};
 constexpr Node devices{.name = "devices", .mode = directory_mode};
 constexpr const Node* root_children[] = {&block, &class_directory, &devices, &hypervisor,
                                          &kernel_directory};
-constexpr Node root{
-    .name = "", .mode = directory_mode, .children = root_children, .child_count = 5};
+constexpr Node root{.name = "", .mode = directory_mode, .children = root_children};
 
 void register_sysfs() {
     static generated::Type type{"sysfs", 0x62656572, root};

@@ -41,6 +41,11 @@ inline bool parse_number(std::string_view text, std::uint64_t& value) noexcept {
     return true;
 }
 
+/// As %llu wants it.
+constexpr unsigned long long ull(std::uint64_t value) noexcept {
+    return value;
+}
+
 /// Text that grows on the heap. Running out of memory cuts it short and sets failed().
 class Text {
 public:

@@ -18,10 +18,6 @@ using generated::file_mode;
 using generated::Key;
 using generated::Node;
 
-unsigned long long ull(std::uint64_t value) noexcept {
-    return value;
-}
-
 void generate_dev(Text& out, Key) noexcept {
     out.append("Inter-|   Receive                                                |  Transmit\n"
                " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets "
@@ -184,16 +180,12 @@ constexpr Node tx_packets_node{
     .name = "tx_packets", .mode = file_mode, .generate = generate_property<tx_packets>};
 constexpr const Node* statistics_children[] = {&rx_bytes_node, &tx_bytes_node, &rx_packets_node,
                                                &tx_packets_node};
-constexpr Node statistics_node{.name = "statistics",
-                               .mode = generated::directory_mode,
-                               .children = statistics_children,
-                               .child_count = 4};
+constexpr Node statistics_node{
+    .name = "statistics", .mode = generated::directory_mode, .children = statistics_children};
 constexpr const Node* interface_children[] = {&address_node, &mtu_node,     &index_node,
                                               &state_node,   &carrier_node, &statistics_node};
-constexpr Node interface_directory{.name = "interface",
-                                   .mode = generated::directory_mode,
-                                   .children = interface_children,
-                                   .child_count = 6};
+constexpr Node interface_directory{
+    .name = "interface", .mode = generated::directory_mode, .children = interface_children};
 
 bool next_interface(Key, std::uint64_t& cookie, generated::DynamicChild& child) noexcept {
     StackGuard guard;
