@@ -3,6 +3,7 @@
 #include "file_locks.hpp"
 #include <kernel/file.hpp>
 #include <kernel/memory.hpp>
+#include <kernel/user_copy.hpp>
 #include <kernel/vfs.hpp>
 
 #include <cstring>
@@ -82,6 +83,23 @@ Result<int> FdTable::install(Ref<File> file, bool close_on_exec, int minimum) no
             return Errno::mfile;
         TRY(grow(minimum > capacity_ ? minimum : capacity_));
     }
+}
+
+Status FdTable::install_pair(Ref<File> first, Ref<File> second, bool close_on_exec,
+                             std::uint64_t out) noexcept {
+    int fds[2];
+    fds[0] = TRY(install(std::move(first), close_on_exec));
+    auto other = install(std::move(second), close_on_exec);
+    Errno error = other.error();
+    if (other) {
+        fds[1] = *other;
+        error = copy_to_user(out, fds, sizeof(fds)).error();
+        if (error != Errno::ok)
+            (void)close(fds[1]);
+    }
+    if (error != Errno::ok)
+        (void)close(fds[0]);
+    return error;
 }
 
 Status FdTable::install_at(int fd, Ref<File> file, bool close_on_exec) noexcept {

@@ -70,14 +70,14 @@ void IoBuffer::advance(std::size_t size) noexcept {
     }
 }
 
-Result<std::size_t> IoBuffer::put(const void* source, std::size_t size) noexcept {
-    const auto* from = static_cast<const char*>(source);
+template <typename Copy>
+Result<std::size_t> IoBuffer::transfer(std::size_t size, Copy copy) noexcept {
     std::size_t copied = 0;
     size = smaller(size, remaining_);
     while (copied < size) {
         const IoSegment part = run();
         const std::size_t length = smaller(part.length, size - copied);
-        if (!copy_to_segment(is_user_, part.base, from + copied, length)) {
+        if (!copy(part.base, copied, length)) {
             if (copied == 0)
                 return Errno::fault;
             break;
@@ -88,22 +88,18 @@ Result<std::size_t> IoBuffer::put(const void* source, std::size_t size) noexcept
     return copied;
 }
 
+Result<std::size_t> IoBuffer::put(const void* source, std::size_t size) noexcept {
+    const auto* from = static_cast<const char*>(source);
+    return transfer(size, [&](std::uint64_t at, std::size_t done, std::size_t length) {
+        return copy_to_segment(is_user_, at, from + done, length);
+    });
+}
+
 Result<std::size_t> IoBuffer::get(void* destination, std::size_t size) noexcept {
     auto* to = static_cast<char*>(destination);
-    std::size_t copied = 0;
-    size = smaller(size, remaining_);
-    while (copied < size) {
-        const IoSegment part = run();
-        const std::size_t length = smaller(part.length, size - copied);
-        if (!copy_from_segment(is_user_, to + copied, part.base, length)) {
-            if (copied == 0)
-                return Errno::fault;
-            break;
-        }
-        copied += length;
-        advance(length);
-    }
-    return copied;
+    return transfer(size, [&](std::uint64_t at, std::size_t done, std::size_t length) {
+        return copy_from_segment(is_user_, to + done, at, length);
+    });
 }
 
 Result<std::size_t> IoBuffer::put_zeros(std::size_t size) noexcept {

@@ -57,19 +57,8 @@ Status make_pipe(UserAddress out, std::uint32_t flags) noexcept {
         return Errno::inval;
     const bool cloexec = (flags & open_flag::cloexec) != 0;
     auto ends = TRY(pipe::create(flags & open_flag::nonblock));
-    int fds[2];
-    fds[0] = TRY(current_files().install(std::move(ends.reader), cloexec));
-    auto second = current_files().install(std::move(ends.writer), cloexec);
-    Errno error = second.error();
-    if (second) {
-        fds[1] = *second;
-        error = copy_to_user(out, fds, sizeof(fds)).error();
-        if (error != Errno::ok)
-            (void)current_files().close(fds[1]);
-    }
-    if (error != Errno::ok)
-        (void)current_files().close(fds[0]);
-    return error;
+    return current_files().install_pair(std::move(ends.reader), std::move(ends.writer), cloexec,
+                                        out);
 }
 Status sys_pipe(UserAddress out) noexcept {
     return make_pipe(out, 0);

@@ -76,6 +76,13 @@ Status check_writable(const Path& path) noexcept {
     return {};
 }
 
+/// Precondition: directory.lock is held.
+Status check_is_free(Inode& directory, std::string_view name) noexcept {
+    auto there = directory.lookup(name);
+    if (there)
+        return Errno::exist;
+    return there.error() == Errno::noent ? Status{} : Status{there.error()};
+}
 Status check_directory_change(const Path& directory) noexcept {
     TRY(check_writable(directory));
     if (directory.dentry->is_deleted())
@@ -119,11 +126,7 @@ Result<Ref<Dentry>> create_in(const path_walk::Place& place, std::uint32_t file_
     Ref<Inode> inode;
     {
         MutexGuard guard{directory.lock};
-        auto there = directory.lookup(place.name);
-        if (there)
-            return Errno::exist;
-        if (there.error() != Errno::noent)
-            return there.error();
+        TRY(check_is_free(directory, place.name));
         const bool link = (file_mode & mode::type_mask) == mode::symlink;
         inode = link ? TRY(directory.symlink(place.name, target))
                      : TRY(directory.create(place.name, file_mode, device));
@@ -347,11 +350,7 @@ Status make_link(const Path& from, std::string_view name, const Path* at) noexce
     Inode& directory = *place.directory.inode();
     {
         MutexGuard guard{directory.lock};
-        auto there = directory.lookup(place.name);
-        if (there)
-            return Errno::exist;
-        if (there.error() != Errno::noent)
-            return there.error();
+        TRY(check_is_free(directory, place.name));
         TRY(directory.link(place.name, *from.inode()));
     }
     TRY(DentryCache::add(*place.directory.dentry, place.name, Ref<Inode>::share(from.inode())));

@@ -4,6 +4,7 @@
 
 #include <kernel/file.hpp>
 #include <kernel/ref.hpp>
+#include <kernel/user_copy.hpp>
 #include <kernel/vfs.hpp>
 
 #include <cstring>
@@ -18,6 +19,7 @@ enum Family : int {
     af_netlink = 16,
     af_packet = 17
 };
+inline constexpr int sol_socket = 1;
 enum SocketType : int { sock_stream = 1, sock_dgram = 2, sock_raw = 3, sock_seqpacket = 5 };
 
 namespace message_flag {
@@ -149,6 +151,12 @@ Status make_unix_pair(int type, Socket*& a, Socket*& b) noexcept;
 Result<Socket*> make_inet_socket(int type, int protocol) noexcept;
 Result<Socket*> make_packet_socket(int type, int protocol) noexcept;
 Result<Socket*> make_netlink_socket(int type, int protocol) noexcept;
+
+/// setsockopt and getsockopt: by the socket's own options, else by those that all sockets have.
+Status load_option(Socket& socket, int level, int name, UserAddress value,
+                   std::uint32_t size) noexcept;
+Status store_option(Socket& socket, int level, int name, UserAddress value,
+                    UserAddress size_at) noexcept;
 
 /// Interface ioctls (SIOCGIF...), the same on every kind of socket.
 Result<std::int64_t> interface_ioctl(std::uint32_t command, std::uint64_t argument) noexcept;

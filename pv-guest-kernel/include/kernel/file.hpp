@@ -87,6 +87,9 @@ public:
 
 private:
     IoBuffer(IoSegment single, bool is_user) noexcept;
+    /// put() and get() by copy(address of a run, bytes moved before, bytes) -> false on a fault.
+    template <typename Copy>
+    Result<std::size_t> transfer(std::size_t size, Copy copy) noexcept;
     IoSegment single_{};
     const IoSegment* segments_{};
     std::size_t count_{};
@@ -218,6 +221,9 @@ public:
 
     /// Lowest free number that is at least `minimum`.
     Result<int> install(Ref<File> file, bool close_on_exec, int minimum = 0) noexcept;
+    /// Both or none; their numbers go to the user address `out` (pipe, socketpair).
+    Status install_pair(Ref<File> first, Ref<File> second, bool close_on_exec,
+                        std::uint64_t out) noexcept;
     /// dup2: `fd` becomes `file`; what it was is closed.
     Status install_at(int fd, Ref<File> file, bool close_on_exec) noexcept;
     [[nodiscard]] Result<Ref<File>> lookup(int fd) noexcept;
