@@ -8,15 +8,15 @@
 
 namespace cero::fuzz {
 
-std::string make_seed() {
-    return R"(name = "g"; kernel = '/k' # text
+Seed make_seed() {
+    return {R"(name = "g"; kernel = '/k' # text
 memory = 0x40
 disk = [ "phy:/dev/vda1,xvda,w", 'format=raw,vdev=xvdb,access=r,target=/x' ]
 vif = [ "mac=00:16:3e:00:00:01,bridge=xenbr0", "" ]
 cpus = "0-3,^1" ; vcpus = 2
 on_crash = "preserve"
 extra += "a\x41\n"
-)";
+)"};
 }
 
 } // namespace cero::fuzz

@@ -22,18 +22,17 @@ int main(int argc, char** argv) {
     }
     if (argc > 1)
         return 0;
-    const std::string seed = cero::fuzz::make_seed();
+    const cero::fuzz::Seed seed = cero::fuzz::make_seed();
     std::mt19937 random{1};
-    constexpr unsigned rounds = 20'000;
-    for (unsigned round = 0; round < rounds; ++round) {
-        std::string bytes = seed;
+    for (unsigned round = 0; round < seed.rounds; ++round) {
+        std::string bytes = seed.bytes;
         for (auto n = random() % 8; n > 0; --n)
-            bytes[random() % bytes.size()] =
-                static_cast<char>(random() % 3 == 0 ? 0xff : random() % 128);
+            bytes[random() % seed.head] =
+                static_cast<char>(random() % 3 == 0 ? 0xff : random() % 256);
         if (random() % 3 == 0)
             bytes.resize(random() % bytes.size());
         run(bytes);
     }
-    std::printf("%u inputs\n", rounds);
+    std::printf("%u inputs\n", seed.rounds);
     return 0;
 }

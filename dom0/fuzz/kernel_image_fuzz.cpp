@@ -9,12 +9,12 @@
 
 namespace cero::fuzz {
 
-std::string make_seed() {
+Seed make_seed() {
     test::KernelRecipe recipe;
     recipe.text_size = 300;
     recipe.entry_offset = 8;
     recipe.has_hypercall_page = false;
-    return recipe.build();
+    return {recipe.build()};
 }
 
 } // namespace cero::fuzz

@@ -24,7 +24,7 @@ public:
 
 namespace cero::fuzz {
 
-std::string make_seed() {
+Seed make_seed() {
     using namespace std::string_literals;
     std::string bytes;
     encode_to(bytes, Op::watch, 1, 0, "data\0token\0"s);
@@ -36,7 +36,7 @@ std::string make_seed() {
     encode_to(bytes, Op::mkdir, 7, 0, "/local/domain/5/data/b\0"s);
     encode_to(bytes, Op::rm, 8, 0, "data\0"s);
     encode_to(bytes, Op::directory_part, 9, 0, "device\0000\0"s);
-    return bytes;
+    return {bytes};
 }
 
 } // namespace cero::fuzz

@@ -39,7 +39,7 @@ void seal(unsigned char* header) {
 
 } // namespace
 
-std::string cero::fuzz::make_seed() {
+cero::fuzz::Seed cero::fuzz::make_seed() {
     std::string disk(table_at + std::size_t{4} * 128, '\0');
     disk[446 + 4] = '\x83';
     put<std::uint32_t>(disk, 446 + 8, 1);
@@ -56,7 +56,7 @@ std::string cero::fuzz::make_seed() {
     disk[table_at] = 1;
     put<std::uint64_t>(disk, table_at + 32, 34);
     put<std::uint64_t>(disk, table_at + 40, 133);
-    return disk;
+    return {disk};
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Fuzz target: any bytes as the control domain's kernel. Whatever is accepted must lie inside the
 // file.
+#include "../unit/hypervisor/elf_builder.hpp"
+
 #include <core/boot/pv_image.hpp>
+#include <fuzz/target.hpp>
 
 #include <cstdlib>
+
+cero::fuzz::Seed cero::fuzz::make_seed() {
+    const test::Bytes image = test::linux_like().build();
+    constexpr std::size_t headers_and_notes = 600;
+    return {
+        {reinterpret_cast<const char*>(image.data()), image.size()}, headers_and_notes, 100'000};
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const char* problem = nullptr;
