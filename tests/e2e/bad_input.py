@@ -6,7 +6,7 @@ import gzip
 import re
 
 from _kernels import PACKED, PACKED_XZ, PV_NOTES, PVH_NOTES, bzimage, elf, flipped
-from _machine import Rig, check, main
+from _machine import Rig, check, main, wait_demo_guests
 
 GOOD = 'name = "bad"\nkernel = "/boot/cero-kernel"\nramdisk = "/boot/guest.img"\nmemory = 32\n'
 
@@ -52,7 +52,7 @@ def free_memory(rig):
 
 def body():
     with Rig() as rig:
-        rig.wait_for("both demo guests", lambda: {"demo1", "demo2"} <= rig.names(), 60)
+        wait_demo_guests(rig, 60)
         names = rig.names()
         before = free_memory(rig)
         problems = []

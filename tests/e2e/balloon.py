@@ -5,7 +5,7 @@
 import json
 import re
 
-from _machine import Rig, check, main
+from _machine import Rig, check, main, wait_demo_guests
 
 MEMORY, MOST = 64, 160
 # Files in memory, written, read back and compared, over and over: every page that comes or goes is among busy ones.
@@ -57,7 +57,7 @@ def check_too_small(rig):
 
 def body():
     with Rig() as rig:
-        rig.wait_for("both demo guests", lambda: {"demo1", "demo2"} <= rig.names(), 60)
+        wait_demo_guests(rig, 60)
         rig.dom0("cero destroy demo1")
         before = figures(rig)["free pages"]
         rig.dom0(f"cero create /etc/cero/auto/demo1.cfg memory={MEMORY} maxmem={MOST}", 90)

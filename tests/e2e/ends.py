@@ -8,7 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from _machine import Rig, check, extract_partition, main
+from _machine import Rig, check, extract_partition, main, wait_demo_guests
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SYMBOLS = Path(os.environ.get("CERO_BUILD", ROOT / "build")) / "pv-guest-kernel" / "cero-kernel"
@@ -165,7 +165,7 @@ def check_backtraces(rig, crashed):
 
 def body():
     with Rig() as rig:
-        rig.wait_for("both demo guests", lambda: {"demo1", "demo2"} <= rig.names(), 60)
+        wait_demo_guests(rig, 60)
         with rig.guest("demo2"):
             rig.run("echo up")
         rig.dom0("cero destroy demo1")

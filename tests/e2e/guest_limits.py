@@ -5,7 +5,7 @@
 import json
 import re
 
-from _machine import Rig, check, main
+from _machine import Rig, check, main, wait_demo_guests
 
 # Writes node after node through the guest kernel's XenStore device until the answer is ENOSPC.
 # A request: type 11 (write), request 1, transaction 0, length, then path, NUL, value.
@@ -46,7 +46,7 @@ def check_quota(rig):
 
 def body():
     with Rig() as rig:
-        rig.wait_for("both demo guests", lambda: {"demo1", "demo2"} <= rig.names(), 60)
+        wait_demo_guests(rig, 60)
         for name in ("demo1", "demo2"):  # their devices are connected when the shell answers
             with rig.guest(name):
                 rig.run("ifconfig eth0 && mount | grep xvda")

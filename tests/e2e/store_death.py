@@ -5,7 +5,7 @@
 import json
 import re
 
-from _machine import Rig, check, main
+from _machine import Rig, check, main, wait_demo_guests
 
 LOAD = """while [ ! -e /tmp/stop ]; do
     dd if=/dev/urandom of=/data/x bs=64k count=40 2>/dev/null; sync
@@ -77,7 +77,7 @@ done
 
 def body():
     with Rig() as rig:
-        rig.wait_for("both demo guests", lambda: {"demo1", "demo2"} <= rig.names(), 60)
+        wait_demo_guests(rig, 60)
         for name in ("demo1", "demo2"):
             with rig.guest(name):
                 rig.run("ifconfig eth0 && mount | grep xvda")
