@@ -11,12 +11,6 @@ namespace cero::store {
 
 namespace {
 
-constexpr std::string_view ok{"OK\0", 3};
-
-std::string home_of(DomainNumber domain) {
-    return "/local/domain/" + std::to_string(domain);
-}
-
 bool is_below(std::string_view path, std::string_view top) noexcept {
     if (top == "/")
         return true;
@@ -49,6 +43,10 @@ const Node* find_in_removed(const Node& removed, std::string_view top, std::stri
 }
 
 } // namespace
+
+std::string Core::home_of(DomainNumber domain) {
+    return "/local/domain/" + std::to_string(domain);
+}
 
 bool Core::is_congested(const Connection& connection) const noexcept {
     if (connection.caller.is_privileged())
@@ -137,7 +135,7 @@ Core::Reply Core::dispatch(Request& request) {
         return set_target(request);
     case Op::reset_watches:
         request.connection.reset_state();
-        return std::string{ok};
+        return ok();
     case Op::control:
         return control(request);
     case Op::watch_event:
@@ -163,18 +161,6 @@ Result<std::string> Core::absolute_path(const Connection& connection, std::strin
         return Errno::inval;
     return absolute;
 }
-
-namespace {
-
-/// The single argument of many requests: everything up to the only NUL.
-Result<std::string_view> only_string(std::string_view payload) {
-    const auto strings = strings_of(payload);
-    if (!strings || strings->size() != 1)
-        return Errno::inval;
-    return strings->front();
-}
-
-} // namespace
 
 Result<std::string> Core::only_path(const Request& request) const {
     const std::string_view path = TRY(only_string(request.message.payload));
@@ -252,7 +238,7 @@ Core::Reply Core::write(Request& request) {
         TRY(request.transaction->write(caller, path, value, limits_.tree));
     else
         TRY(tree_.write(caller, path, value, limits_.tree, request.changes));
-    return std::string{ok};
+    return ok();
 }
 
 Core::Reply Core::make(Request& request) {
@@ -264,7 +250,7 @@ Core::Reply Core::make(Request& request) {
         TRY(request.transaction->make(caller, path, limits_.tree));
     else
         TRY(tree_.make(caller, path, limits_.tree, request.changes));
-    return std::string{ok};
+    return ok();
 }
 
 Core::Reply Core::remove_node(Request& request) {
@@ -276,7 +262,7 @@ Core::Reply Core::remove_node(Request& request) {
         TRY(request.transaction->remove(caller, path));
     else
         TRY(tree_.remove(caller, path, request.changes));
-    return std::string{ok};
+    return ok();
 }
 
 Core::Reply Core::get_permissions(Request& request) {
@@ -301,7 +287,7 @@ Core::Reply Core::set_permissions(Request& request) {
         TRY(request.transaction->set_permissions(caller, path, *permissions, limits_.tree));
     else
         TRY(tree_.set_permissions(caller, path, *permissions, limits_.tree, request.changes));
-    return std::string{ok};
+    return ok();
 }
 
 Core::Reply Core::watch(Request& request) {
@@ -330,7 +316,7 @@ Core::Reply Core::watch(Request& request) {
     connection.watches.push_back(std::move(watch));
     ++connection.watch_revision;
     new_watch_pending_ = true;
-    return std::string{ok};
+    return ok();
 }
 
 Core::Reply Core::unwatch(Request& request) {
@@ -347,7 +333,7 @@ Core::Reply Core::unwatch(Request& request) {
         return Errno::noent;
     connection.watches.erase(at);
     ++connection.watch_revision;
-    return std::string{ok};
+    return ok();
 }
 
 Core::Reply Core::start_transaction(Request& request) {
@@ -379,110 +365,7 @@ Core::Reply Core::end_transaction(Request& request) {
     request.transaction = nullptr;
     if (commit)
         TRY(transaction->commit(tree_, limits_.tree, request.changes));
-    return std::string{ok};
-}
-
-Core::Reply Core::introduce(Request& request) {
-    if (!request.connection.caller.is_privileged())
-        return Errno::acces;
-    const auto strings = strings_of(request.message.payload);
-    if (!strings || strings->size() < 3)
-        return Errno::inval;
-    const auto domain = parse_domain((*strings)[0]);
-    const auto frame = number_of<std::uint64_t>((*strings)[1]);
-    const auto port = number_of<std::uint32_t>((*strings)[2]);
-    if (!domain || !frame || !port || *port == 0)
-        return Errno::inval;
-    TRY(domains_.introduce(*domain, *frame, *port));
-    return std::string{ok};
-}
-
-Core::Reply Core::domain_operation(Request& request) {
-    const auto domain = parse_domain(TRY(only_string(request.message.payload)));
-    const auto op = static_cast<Op>(request.message.type);
-    if (!domain)
-        return Errno::inval;
-    if (op == Op::get_domain_path) {
-        std::string path = home_of(*domain);
-        path += '\0';
-        return path;
-    }
-    if (!request.connection.caller.is_privileged())
-        return Errno::acces;
-    if (op == Op::is_domain_introduced)
-        return domains_.is_introduced(*domain) ? std::string{"T\0", 2} : std::string{"F\0", 2};
-    if (op == Op::release)
-        TRY(domains_.release(*domain));
-    else
-        TRY(domains_.resume(*domain));
-    return std::string{ok};
-}
-
-Core::Reply Core::set_target(Request& request) {
-    if (!request.connection.caller.is_privileged())
-        return Errno::acces;
-    const auto strings = strings_of(request.message.payload);
-    if (!strings || strings->size() != 2)
-        return Errno::inval;
-    const auto domain = parse_domain((*strings)[0]);
-    const auto target = parse_domain((*strings)[1]);
-    if (!domain || !target)
-        return Errno::inval;
-    TRY(domains_.set_target(*domain, *target));
-    return std::string{ok};
-}
-
-Core::Reply Core::control(Request& request) {
-    if (!request.connection.caller.is_privileged())
-        return Errno::acces;
-    const auto strings = strings_of(request.message.payload);
-    if (!strings || strings->empty())
-        return Errno::inval;
-    const std::string_view command = strings->front();
-    std::string reply;
-    if (command == "help") {
-        reply = "help\ncheck\nquota\nstatus\nusage\n";
-    } else if (command == "check") {
-        // Count again what the tree believes that it counts.
-        std::map<DomainNumber, std::size_t> counted;
-        walk(tree_.root(), "/",
-             [&](const std::string&, const Node& node) { ++counted[node.permissions.owner()]; });
-        for (const auto& [domain, nodes] : counted)
-            if (tree_.nodes_of(domain) != nodes)
-                return Errno::io;
-        reply = "consistent\n";
-    } else if (command == "quota") {
-        reply = "nodes " + std::to_string(limits_.tree.nodes_per_domain) + "\nwatches " +
-                std::to_string(limits_.watches) + "\ntransactions " +
-                std::to_string(limits_.transactions) + "\noutstanding " +
-                std::to_string(limits_.outstanding) + "\nvalue-size " +
-                std::to_string(limits_.tree.value_size) + "\n";
-    } else if (command == "usage") { // one line per client: domain, nodes, watches, transactions
-        for (const Connection* connection : connections_) {
-            if (connection->caller.is_privileged())
-                continue;
-            reply += std::to_string(connection->caller.domain) + " " +
-                     std::to_string(tree_.nodes_of(connection->caller.domain)) + " " +
-                     std::to_string(connection->watches.size()) + " " +
-                     std::to_string(connection->transactions.size()) + "\n";
-        }
-    } else if (command == "status") {
-        std::size_t watches = 0;
-        std::size_t transactions = 0;
-        std::size_t nodes = 0;
-        for (const Connection* connection : connections_) {
-            watches += connection->watches.size();
-            transactions += connection->transactions.size();
-        }
-        walk(tree_.root(), "/", [&](const std::string&, const Node&) { ++nodes; });
-        reply = "connections " + std::to_string(connections_.size()) + "\nnodes " +
-                std::to_string(nodes) + "\nwatches " + std::to_string(watches) + "\ntransactions " +
-                std::to_string(transactions) + "\n";
-    } else {
-        return Errno::nosys;
-    }
-    reply += '\0';
-    return reply;
+    return ok();
 }
 
 void Core::notify_one(Connection& connection, const Watch& watch, const Change& change) {

@@ -54,6 +54,8 @@ private:
         Transaction* transaction;
         std::vector<Change>& changes;
     };
+    static Reply ok() { return std::string{"OK\0", 3}; }
+    static std::string home_of(DomainNumber domain);
     Reply dispatch(Request& request);
     Reply directory(Request& request);
     Reply directory_part(Request& request);

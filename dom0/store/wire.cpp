@@ -125,6 +125,13 @@ std::optional<std::vector<std::string_view>> strings_of(std::string_view payload
     return parts;
 }
 
+Result<std::string_view> only_string(std::string_view payload) {
+    const auto strings = strings_of(payload);
+    if (!strings || strings->size() != 1)
+        return Errno::inval;
+    return strings->front();
+}
+
 std::string_view error_name(Errno error) noexcept {
     for (const auto& [value, name] : names)
         if (value == error)

@@ -2,7 +2,7 @@
 // XenStore's wire format: 16-byte headers, NUL-separated arguments, and a decoder for byte streams.
 #pragma once
 
-#include <cero/lib/errno.hpp>
+#include <cero/lib/result.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -82,6 +82,8 @@ private:
                                                             std::size_t limit);
 /// Every string of a payload in which each is closed by a NUL; std::nullopt when one is not.
 [[nodiscard]] std::optional<std::vector<std::string_view>> strings_of(std::string_view payload);
+/// The single argument of many requests: everything up to the only NUL.
+[[nodiscard]] Result<std::string_view> only_string(std::string_view payload);
 
 /// The name that XenStore sends for an error ("ENOENT"), and back (unknown names become EINVAL).
 [[nodiscard]] std::string_view error_name(Errno error) noexcept;
