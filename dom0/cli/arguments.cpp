@@ -5,8 +5,13 @@
 #include "base/error.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace cero::cli {
+
+int milliseconds(double seconds) {
+    return static_cast<int>(std::lround(std::min(seconds, 2e6) * 1000));
+}
 
 VerbParser::VerbParser(const std::string& verb) : verb_{verb} {
     for (const Verb& known : verbs())
@@ -33,6 +38,10 @@ bool VerbParser::parse(Arguments arguments) {
                     fmt::format("\"cero {} --help\" shows how it is used.", verb_)};
     }
     return true;
+}
+
+void VerbParser::domain_option(std::string& name) {
+    app_.add_option("DOMAIN", name, "name or number")->required();
 }
 
 void VerbParser::json_option(bool& flag) {

@@ -8,6 +8,11 @@
 
 namespace cero::cli {
 
+constexpr double device_timeout = 10; ///< seconds, for the other end of a disk or an interface
+
+/// A timeout of the command line as system calls take it.
+[[nodiscard]] int milliseconds(double seconds);
+
 /// A parser that knows the verb's name and summary from the table.
 class VerbParser {
 public:
@@ -15,6 +20,8 @@ public:
     CLI::App* operator->() noexcept { return &app_; }
     /// False when --help was printed. Throws Error (usage) for a bad command line.
     [[nodiscard]] bool parse(Arguments arguments);
+    /// Adds the one DOMAIN that the verb is about.
+    void domain_option(std::string& name);
     /// Adds --json.
     void json_option(bool& flag);
     /// Adds --timeout SECONDS.

@@ -1,27 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Verbs about disks and network interfaces.
 #include "base/error.hpp"
-#include "cli/arguments.hpp"
+#include "cli/listing.hpp"
 #include "config/domain_config.hpp"
 #include "toolstack/devices.hpp"
 #include "toolstack/paths.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include <charconv>
-#include <cmath>
-
 namespace cero::cli {
 
 namespace {
 
 using toolstack::Device;
-
-constexpr double device_timeout = 10;
-
-int milliseconds(double seconds) {
-    return static_cast<int>(std::lround(std::min(seconds, 2e6) * 1000));
-}
 
 bool is_block_verb(const std::string& verb) {
     return verb.starts_with("block");
@@ -47,6 +38,20 @@ void attach(control::StoreClient& store, cero_domid domain, std::string_view kin
     }
 }
 
+/// What the words of an attach verb describe: xl takes commas and blanks between them.
+template <typename Spec>
+Spec parse_spec(const std::string& verb, const std::vector<std::string>& words,
+                Spec (*parse)(std::string_view text)) {
+    std::string text;
+    for (const std::string& word : words)
+        text += (text.empty() ? "" : ",") + word;
+    try {
+        return parse(text);
+    } catch (const config::SpecError& error) {
+        throw Error{ExitCode::usage, fmt::format("{}: {}", verb, error.text)};
+    }
+}
+
 std::string_view state_name(unsigned state) {
     constexpr std::string_view names[] = {"unknown",     "initialising",  "init-wait",
                                           "initialised", "connected",     "closing",
@@ -61,22 +66,14 @@ int block_attach_verb(Session& session, const std::string& verb, Arguments argum
     std::string domain_name;
     std::vector<std::string> words;
     double timeout = device_timeout;
-    parser->add_option("DOMAIN", domain_name, "name or number")->required();
+    parser.domain_option(domain_name);
     parser->add_option("DISK", words, "like phy:/dev/vda2,xvdb,w or target=..., see cero.cfg(5)")
         ->required();
     parser.timeout_option(timeout, "seconds to wait for the backend (10)");
     if (!parser.parse(arguments))
         return 0;
     const cero_domid domain = session.find(domain_name);
-    std::string text;
-    for (const std::string& word : words)
-        text += (text.empty() ? "" : ",") + word;
-    config::DiskSpec disk;
-    try {
-        disk = config::parse_disk(text);
-    } catch (const config::SpecError& error) {
-        throw Error{ExitCode::usage, fmt::format("{}: {}", verb, error.text)};
-    }
+    const config::DiskSpec disk = parse_spec(verb, words, config::parse_disk);
     const toolstack::BlockTarget target = toolstack::find_block_target(disk.target);
     toolstack::check_disk_is_free(session.store(), target, disk.is_writable,
                                   read_file("/proc/mounts").value_or(""));
@@ -91,21 +88,13 @@ int network_attach_verb(Session& session, const std::string& verb, Arguments arg
     std::string domain_name;
     std::vector<std::string> words;
     double timeout = device_timeout;
-    parser->add_option("DOMAIN", domain_name, "name or number")->required();
+    parser.domain_option(domain_name);
     parser->add_option("KEY=VALUE", words, "mac=, bridge=, mtu=, ip=, vifname=, see cero.cfg(5)");
     parser.timeout_option(timeout, "seconds to wait for the backend (10)");
     if (!parser.parse(arguments))
         return 0;
     const cero_domid domain = session.find(domain_name);
-    std::string text;
-    for (const std::string& word : words)
-        text += (text.empty() ? "" : ",") + word;
-    config::VifSpec interface;
-    try {
-        interface = config::parse_vif(text);
-    } catch (const config::SpecError& error) {
-        throw Error{ExitCode::usage, fmt::format("{}: {}", verb, error.text)};
-    }
+    config::VifSpec interface = parse_spec(verb, words, config::parse_vif);
     unsigned id = 0;
     for (const Device& device :
          toolstack::list_devices(session.store(), toolstack::interface_kind, domain))
@@ -130,7 +119,7 @@ int device_detach_verb(Session& session, const std::string& verb, Arguments argu
     bool force = false;
     double timeout = device_timeout;
     const bool is_block = is_block_verb(verb);
-    parser->add_option("DOMAIN", domain_name, "name or number")->required();
+    parser.domain_option(domain_name);
     parser
         ->add_option("DEVICE", device_name,
                      is_block ? "virtual device like xvdb" : "index, or MAC address")
@@ -164,59 +153,49 @@ int device_detach_verb(Session& session, const std::string& verb, Arguments argu
 }
 
 int device_list_verb(Session& session, const std::string& verb, Arguments arguments) {
-    VerbParser parser{verb};
-    std::vector<std::string> names;
-    bool json = false;
-    parser->add_option("DOMAIN", names, "names or numbers; all without");
-    parser.json_option(json);
-    if (!parser.parse(arguments))
+    const auto asked = parse_list(verb, arguments);
+    if (!asked)
         return 0;
     const bool is_block = is_block_verb(verb);
     const std::string_view kind = is_block ? toolstack::disk_kind : toolstack::interface_kind;
     std::vector<Device> devices;
-    if (names.empty())
+    if (asked->names.empty())
         devices = toolstack::list_devices(session.store(), kind, std::nullopt);
-    for (const std::string& name : names)
+    for (const std::string& name : asked->names)
         for (Device& device : toolstack::list_devices(session.store(), kind, session.find(name)))
             devices.push_back(std::move(device));
-    nlohmann::json list = nlohmann::json::array();
-    if (!json)
-        print(is_block
-                  ? fmt::format("{:<6} {:<4} {:<6} {:<5} {:<6} {:<5} {:<16} {}\n", "Vdev", "BE",
-                                "handle", "state", "evt-ch", "mode", "target", "BE-path")
-                  : fmt::format("{:<4} {:<4} {:<18} {:<6} {:<5} {:<6} {:<10} {}\n", "Idx", "BE",
-                                "Mac Addr.", "handle", "state", "evt-ch", "bridge", "BE-path"));
+    Listing listing{
+        asked->json,
+        is_block ? fmt::format("{:<6} {:<4} {:<6} {:<5} {:<6} {:<5} {:<16} {}\n", "Vdev", "BE",
+                               "handle", "state", "evt-ch", "mode", "target", "BE-path")
+                 : fmt::format("{:<4} {:<4} {:<18} {:<6} {:<5} {:<6} {:<10} {}\n", "Idx", "BE",
+                               "Mac Addr.", "handle", "state", "evt-ch", "bridge", "BE-path")};
     for (const Device& device : devices) {
         const std::string back = toolstack::backend_path(device.domain, kind, device.id);
-        if (json) {
-            nlohmann::json entry{{"domid", device.domain},
-                                 {"id", device.id},
-                                 {"state", state_name(device.frontend_state)},
-                                 {"backend_state", state_name(device.backend_state)},
-                                 {"event_channel", device.port},
-                                 {"backend_path", back}};
-            if (is_block) {
-                entry["vdev"] = config::vdev_of(device.id);
-                entry["target"] = device.target;
-                entry["mode"] = device.mode;
-            } else {
-                entry["mac"] = device.mac;
-                entry["bridge"] = device.bridge;
-            }
-            list.push_back(std::move(entry));
-        } else if (is_block) {
-            print(fmt::format("{:<6} {:<4} {:<6} {:<5} {:<6} {:<5} {:<16} {}\n", device.id, 0,
-                              device.domain, device.frontend_state, device.port, device.mode,
-                              device.target, back));
+        nlohmann::json entry{{"domid", device.domain},
+                             {"id", device.id},
+                             {"state", state_name(device.frontend_state)},
+                             {"backend_state", state_name(device.backend_state)},
+                             {"event_channel", device.port},
+                             {"backend_path", back}};
+        if (is_block) {
+            entry["vdev"] = config::vdev_of(device.id);
+            entry["target"] = device.target;
+            entry["mode"] = device.mode;
+            listing.add(std::move(entry),
+                        fmt::format("{:<6} {:<4} {:<6} {:<5} {:<6} {:<5} {:<16} {}\n", device.id, 0,
+                                    device.domain, device.frontend_state, device.port, device.mode,
+                                    device.target, back));
         } else {
-            print(fmt::format("{:<4} {:<4} {:<18} {:<6} {:<5} {:<6} {:<10} {}\n", device.id, 0,
-                              device.mac, device.id, device.frontend_state, device.port,
-                              device.bridge, back));
+            entry["mac"] = device.mac;
+            entry["bridge"] = device.bridge;
+            listing.add(std::move(entry),
+                        fmt::format("{:<4} {:<4} {:<18} {:<6} {:<5} {:<6} {:<10} {}\n", device.id,
+                                    0, device.mac, device.id, device.frontend_state, device.port,
+                                    device.bridge, back));
         }
     }
-    if (json)
-        print_json(list);
-    return 0;
+    return listing.end();
 }
 
 } // namespace cero::cli

@@ -10,7 +10,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include <cmath>
 #include <map>
 #include <unistd.h>
 
@@ -19,11 +18,6 @@ namespace cero::cli {
 namespace {
 
 constexpr double default_timeout = 60;
-constexpr double device_timeout = 10;
-
-int milliseconds(double seconds) {
-    return static_cast<int>(std::lround(std::min(seconds, 2e6) * 1000));
-}
 
 /// A bare name that is not here may be one in the directory of guests.
 std::string find_config(const std::string& file) {
@@ -212,7 +206,7 @@ int rename_verb(Session& session, const std::string& verb, Arguments arguments) 
     VerbParser parser{verb};
     std::string domain_name;
     std::string name;
-    parser->add_option("DOMAIN", domain_name, "name or number")->required();
+    parser.domain_option(domain_name);
     parser->add_option("NAME", name, "the new name")->required();
     if (!parser.parse(arguments))
         return 0;
@@ -227,7 +221,7 @@ int dump_core_verb(Session& session, const std::string& verb, Arguments argument
     std::string file;
     bool replace = false;
     bool json = false;
-    parser->add_option("DOMAIN", name, "name or number")->required();
+    parser.domain_option(name);
     parser->add_option("FILE", file, "file to write")->required();
     parser->add_flag("-f,--force", replace, "replace an existing file");
     parser.json_option(json);
@@ -256,7 +250,7 @@ int console_verb(Session&, const std::string& verb, Arguments arguments) {
     bool history = false;
     std::size_t replay = 1024;
     double timeout = -1;
-    parser->add_option("DOMAIN", domain, "name or number")->required();
+    parser.domain_option(domain);
     parser->add_flag("--history", history, "print what was kept (up to 64 KiB), do not attach");
     parser->add_option("--replay", replay, "bytes of history to print before (1024)");
     parser.timeout_option(timeout, "leave after so many seconds without output or input");

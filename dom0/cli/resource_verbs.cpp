@@ -66,7 +66,7 @@ int vcpu_set_verb(Session& session, const std::string& verb, Arguments arguments
     bool ignore_host = false;
     bool wait = false;
     double timeout = wait_timeout;
-    parser->add_option("DOMAIN", name, "name or number")->required();
+    parser.domain_option(name);
     parser->add_option("COUNT", count, "vCPUs that shall be online")->required();
     parser->add_flag("-i,--ignore-host", ignore_host, "allow more than the machine has CPUs");
     parser->add_flag("-w,--wait", wait, "wait until the guest has done it");
@@ -95,7 +95,7 @@ int vcpu_pin_verb(Session& session, const std::string& verb, Arguments arguments
     std::string vcpu_text;
     std::string hard;
     std::string soft = "-";
-    parser->add_option("DOMAIN", name, "name or number")->required();
+    parser.domain_option(name);
     parser->add_option("VCPU", vcpu_text, "number of a vCPU, or all")->required();
     parser->add_option("CPUS", hard, "CPUs it may run on: 0-3,^2 or all")->required();
     parser->add_option("SOFT", soft, "accepted as in xl when it is - or all");
@@ -132,7 +132,7 @@ int mem_set_verb(Session& session, const std::string& verb, Arguments arguments)
     std::string size;
     bool wait = false;
     double timeout = wait_timeout;
-    parser->add_option("DOMAIN", name, "name or number")->required();
+    parser.domain_option(name);
     parser->add_option("SIZE", size, "MiB, or a number with k, m, g or t")->required();
     if (verb == "mem-set") {
         parser->add_flag("-w,--wait", wait, "wait until the guest has done it");

@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
 
 namespace cero::cli {
 
@@ -62,8 +61,7 @@ void watch_paths(StoreClient& store, const std::vector<std::string>& paths, unsi
     for (const std::string& path : paths)
         store.watch(path, "cero-store-watch");
     for (unsigned seen = 0; count == 0 || seen < count; ++seen) {
-        const auto event =
-            store.wait(timeout < 0 ? -1 : static_cast<int>(std::lround(timeout * 1000)));
+        const auto event = store.wait(timeout < 0 ? -1 : milliseconds(timeout));
         if (!event)
             throw Error{ExitCode::timed_out, fmt::format("store watch: nothing for {} s", timeout)};
         if (json)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Verbs that show: list, vcpu-list, info, top, uptime, dmesg, version, sched.
 #include "base/error.hpp"
-#include "cli/arguments.hpp"
+#include "cli/listing.hpp"
 #include "config/domain_config.hpp"
 #include "toolstack/domains.hpp"
 #include "toolstack/paths.hpp"
@@ -151,18 +151,13 @@ int list_verb(Session& session, const std::string& verb, Arguments arguments) {
 }
 
 int vcpu_list_verb(Session& session, const std::string& verb, Arguments arguments) {
-    VerbParser parser{verb};
-    std::vector<std::string> names;
-    bool json = false;
-    parser->add_option("DOMAIN", names, "names or numbers; all without");
-    parser.json_option(json);
-    if (!parser.parse(arguments))
+    const auto asked = parse_list(verb, arguments);
+    if (!asked)
         return 0;
-    nlohmann::json list = nlohmann::json::array();
-    if (!json)
-        print(fmt::format("{:<32} {:>5} {:>5} {:>5}   {} {:>9} Affinity (Hard / Soft)\n", "Name",
-                          "ID", "VCPU", "CPU", "State", "Time(s)"));
-    for (const DomainInfo& info : selected(session, names)) {
+    Listing listing{asked->json,
+                    fmt::format("{:<32} {:>5} {:>5} {:>5}   {} {:>9} Affinity (Hard / Soft)\n",
+                                "Name", "ID", "VCPU", "CPU", "State", "Time(s)")};
+    for (const DomainInfo& info : selected(session, asked->names)) {
         const std::string name = toolstack::name_of(session.store(), info.domain);
         for (unsigned id = 0; info.max_vcpu_id != ~0u && id <= info.max_vcpu_id; ++id) {
             const auto vcpu = session.control().vcpu(info.domain, id);
@@ -172,26 +167,22 @@ int vcpu_list_verb(Session& session, const std::string& verb, Arguments argument
                 fmt::format("{}{}-", vcpu->is_running ? 'r' : '-', vcpu->is_blocked ? 'b' : '-');
             const std::string affinity =
                 config::cpus_text(session.control().affinity(info.domain, id));
-            if (json)
-                list.push_back({{"name", name},
-                                {"domid", info.domain},
-                                {"vcpu", id},
-                                {"cpu", vcpu->cpu},
-                                {"online", vcpu->is_online},
-                                {"state", state},
-                                {"cpu_time_ns", vcpu->cpu_time_ns},
-                                {"hard_affinity", affinity}});
-            else
-                print(
-                    fmt::format("{:<32} {:>5} {:>5} {:>5}   {:<5} {:>9.1f} {} / all\n", name,
-                                info.domain, id, vcpu->is_online ? std::to_string(vcpu->cpu) : "-",
-                                vcpu->is_online ? state : "--p",
-                                static_cast<double>(vcpu->cpu_time_ns) / ns_per_second, affinity));
+            listing.add(
+                {{"name", name},
+                 {"domid", info.domain},
+                 {"vcpu", id},
+                 {"cpu", vcpu->cpu},
+                 {"online", vcpu->is_online},
+                 {"state", state},
+                 {"cpu_time_ns", vcpu->cpu_time_ns},
+                 {"hard_affinity", affinity}},
+                fmt::format("{:<32} {:>5} {:>5} {:>5}   {:<5} {:>9.1f} {} / all\n", name,
+                            info.domain, id, vcpu->is_online ? std::to_string(vcpu->cpu) : "-",
+                            vcpu->is_online ? state : "--p",
+                            static_cast<double>(vcpu->cpu_time_ns) / ns_per_second, affinity));
         }
     }
-    if (json)
-        print_json(list);
-    return 0;
+    return listing.end();
 }
 
 int info_verb(Session& session, const std::string& verb, Arguments arguments) {
@@ -320,29 +311,18 @@ int top_verb(Session& session, const std::string& verb, Arguments arguments) {
 }
 
 int uptime_verb(Session& session, const std::string& verb, Arguments arguments) {
-    VerbParser parser{verb};
-    std::vector<std::string> names;
-    bool json = false;
-    parser->add_option("DOMAIN", names, "names or numbers; all without");
-    parser.json_option(json);
-    if (!parser.parse(arguments))
+    const auto asked = parse_list(verb, arguments);
+    if (!asked)
         return 0;
-    nlohmann::json list = nlohmann::json::array();
-    if (!json)
-        print(fmt::format("{:<33} {:>4} {}\n", "Name", "ID", "Uptime"));
-    for (const DomainInfo& info : selected(session, names)) {
+    Listing listing{asked->json, fmt::format("{:<33} {:>4} {}\n", "Name", "ID", "Uptime")};
+    for (const DomainInfo& info : selected(session, asked->names)) {
         const std::string name = toolstack::name_of(session.store(), info.domain);
         const auto seconds = uptime_of(session, info.domain);
-        if (json)
-            list.push_back(
-                {{"name", name}, {"domid", info.domain}, {"uptime_s", seconds.value_or(0)}});
-        else
-            print(fmt::format("{:<33} {:>4} {}\n", name, info.domain,
-                              seconds ? duration_text(*seconds) : "-"));
+        listing.add({{"name", name}, {"domid", info.domain}, {"uptime_s", seconds.value_or(0)}},
+                    fmt::format("{:<33} {:>4} {}\n", name, info.domain,
+                                seconds ? duration_text(*seconds) : "-"));
     }
-    if (json)
-        print_json(list);
-    return 0;
+    return listing.end();
 }
 
 int dmesg_verb(Session& session, const std::string& verb, Arguments arguments) {
@@ -396,24 +376,18 @@ int sched_verb(Session& session, const std::string& verb, Arguments arguments) {
     std::vector<std::string> names;
     if (!domain_name.empty())
         names.push_back(domain_name);
-    nlohmann::json list = nlohmann::json::array();
-    if (!json)
-        print(fmt::format("{:<33} {:>4} {:>6} {:>4}\n", "Name", "ID", "Weight", "Cap"));
+    Listing listing{json, fmt::format("{:<33} {:>4} {:>6} {:>4}\n", "Name", "ID", "Weight", "Cap")};
     for (const DomainInfo& info : selected(session, names)) {
         const control::SchedulerParameters parameters = session.control().scheduler(info.domain);
         const std::string name = toolstack::name_of(session.store(), info.domain);
-        if (json)
-            list.push_back({{"name", name},
-                            {"domid", info.domain},
-                            {"weight", parameters.weight},
-                            {"cap", parameters.cap}});
-        else
-            print(fmt::format("{:<33} {:>4} {:>6} {:>4}\n", name, info.domain, parameters.weight,
-                              parameters.cap));
+        listing.add({{"name", name},
+                     {"domid", info.domain},
+                     {"weight", parameters.weight},
+                     {"cap", parameters.cap}},
+                    fmt::format("{:<33} {:>4} {:>6} {:>4}\n", name, info.domain, parameters.weight,
+                                parameters.cap));
     }
-    if (json)
-        print_json(list);
-    return 0;
+    return listing.end();
 }
 
 int version_verb(Session& session, const std::string& verb, Arguments arguments) {
