@@ -24,8 +24,8 @@
 #define VCPU_RDI 120
 #define VCPU_ERROR 128
 #define VCPU_RIP 136
-#define VCPU_RFLAGS 152
 #define VCPU_CS 144
+#define VCPU_RFLAGS 152
 #define VCPU_RSP 160
 #define VCPU_SS 168
 #define VCPU_REGS_END 176

@@ -53,10 +53,10 @@ Vcpu* target_of(Domain& domain, const EventChannel& channel) noexcept {
 void mark_pending(Vcpu& vcpu) {
     cero_vcpu_info* info = __atomic_load_n(&vcpu.arch.info, __ATOMIC_ACQUIRE);
     if (__atomic_exchange_n(&info->evtchn_upcall_pending, 1, __ATOMIC_SEQ_CST) != 0) return;
-    if (&vcpu == &arch::current_vcpu() && !vcpu.is_blocked()) return; // looks on its way out
+    // A running vCPU looks on its way out of the hypervisor; another CPU's is made to come in.
     if (vcpu.is_blocked())
         sched::unblock(vcpu);
-    else if (vcpu.is_running.load(Order::seq_cst))
+    else if (&vcpu != &arch::current_vcpu() && vcpu.is_running.load(Order::seq_cst))
         arch::send_event_check(vcpu.last_cpu());
 }
 

@@ -5,10 +5,8 @@
 #include <arch/api/context.hpp>
 #include <core/boot/dom0.hpp>
 #include <core/domain/domain.hpp>
-#include <core/event/event.hpp>
 #include <core/frame/frame_table.hpp>
 #include <core/sched/scheduler.hpp>
-#include <core/time/guest_time.hpp>
 
 namespace cero {
 namespace {

@@ -5,7 +5,6 @@
 #include <arch/api/boot.hpp>
 #include <arch/api/clock.hpp>
 #include <arch/api/console.hpp>
-#include <arch/api/context.hpp>
 #include <arch/api/memory.hpp>
 #include <arch/api/power.hpp>
 #include <cero/abi/platform.h>
