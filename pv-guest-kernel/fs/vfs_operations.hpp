@@ -20,6 +20,8 @@ Status rename(std::string_view old_name, const Path* old_at, std::string_view ne
               const Path* new_at, std::uint32_t flags) noexcept;
 Status set_attributes(const Path& path, AttributeChange change) noexcept;
 Status truncate(Inode& inode, std::uint64_t size) noexcept;
+/// rofs for what is mounted read-only.
+Status check_writable(const Path& path) noexcept;
 Status check_access_as(Inode& inode, std::uint32_t wanted, std::uint32_t uid,
                        const Credentials& who) noexcept;
 
