@@ -196,6 +196,11 @@ void Service::take_request(Client& client) {
         return;
     }
     client.output = "ok\n";
+    if (verb == "save") {
+        drain(*guest);
+        client.is_leaving = true;
+        return;
+    }
     if (verb == "history") {
         client.output += guest->history.last(history_bytes);
         client.is_leaving = true;

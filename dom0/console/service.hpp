@@ -20,7 +20,8 @@ inline constexpr std::size_t log_bytes = 256 << 10;    ///< per file; one older 
 inline constexpr std::size_t client_bytes = 256 << 10; ///< unread output of one client
 
 /// A request is one line: "attach DOMAIN REPLAY" (number or name; bytes of history to see first),
-/// or "history DOMAIN". The answer is "ok" or "error TEXT", then raw bytes in both directions.
+/// "history DOMAIN", or "save DOMAIN" (answered when all that it has written is in its log). The
+/// answer is "ok" or "error TEXT", then raw bytes in both directions.
 class Service {
 public:
     explicit Service(const std::string& socket_path);

@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/number.hpp"
+#include "toolstack/console_log.hpp"
 #include "toolstack/core_dump.hpp"
 #include "toolstack/paths.hpp"
 
@@ -57,6 +58,7 @@ void DomainDaemon::restart(cero_domid domain, const config::DomainConfig& config
     }
     config::DomainConfig next = config;
     if (keep_old) {
+        toolstack::save_console(domain);
         // The old one gives up its name, its UUID in the store and its devices, and stays.
         toolstack::clean_up_after(machine_, domain, device_timeout_ms);
         machine_.store.write(toolstack::domain_path(domain) + "/name",

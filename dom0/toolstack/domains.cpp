@@ -5,6 +5,7 @@
 
 #include "base/number.hpp"
 #include "builder/builder.hpp"
+#include "toolstack/console_log.hpp"
 #include "toolstack/devices.hpp"
 #include "toolstack/paths.hpp"
 
@@ -347,6 +348,7 @@ void destroy_domain(Machine& machine, cero_domid domain, int timeout_ms) {
             machine.control.pause(domain);
         } catch (const control::HypercallError&) { // it is dying already
         }
+        save_console(domain);
         clean_up_after(machine, domain, timeout_ms);
         machine.control.destroy_domain(domain);
     } else {

@@ -50,20 +50,10 @@ void reap(Process& process) noexcept {
 
 namespace {
 
-/// Children go to init; those that are dead already are reported to it.
-void orphan_children(Process& process) noexcept {
-    Process* heir = init_process();
-    while (Process* child = process.children.pop_front()) {
-        child->parent = heir;
-        heir->children.push_back(*child);
-        if (child->state == ProcessState::zombie)
-            notify_parent(*child, cld_exited, 0);
-    }
-}
-
-/// A stopped group without anybody left to continue it is continued with a hang-up.
-void release_orphaned_group(int group) noexcept {
-    if (!process_group_is_orphaned(group))
+/// A group that has lost its last tie to its session, and of which something is stopped, is
+/// continued with a hang-up: nobody is left to do so. `leaving` counts no more.
+void release_orphaned_group(int group, const Process* leaving) noexcept {
+    if (!process_group_is_orphaned(group, leaving))
         return;
     for (const Process& process : all_processes()) {
         if (process.group == group && process.stopped) {
@@ -72,6 +62,24 @@ void release_orphaned_group(int group) noexcept {
             return;
         }
     }
+}
+
+/// Children go to init; those that are dead already are reported to it. Groups that the process
+/// tied to the session may be orphans now (POSIX, _exit()); those that nobody tied before stay as
+/// they are.
+void orphan_children(Process& process) noexcept {
+    Process* heir = init_process();
+    while (Process* child = process.children.pop_front()) {
+        const bool tied = ties_group(*child);
+        child->parent = heir;
+        heir->children.push_back(*child);
+        if (child->state == ProcessState::zombie)
+            notify_parent(*child, cld_exited, 0);
+        else if (tied)
+            release_orphaned_group(child->group, &process);
+    }
+    if (ties_group(process))
+        release_orphaned_group(process.group, &process);
 }
 
 /// The last thread is leaving: only exit status and times remain.
@@ -88,11 +96,6 @@ void end_process(Process& process) noexcept {
     if (process.session == process.pid)
         release_controlling_terminal(process.session);
     orphan_children(process);
-    for (const Process& other : all_processes())
-        if (other.parent == init_process() && other.group != process.group && other.stopped) {
-            release_orphaned_group(other.group);
-            break;
-        }
     EventGuard guard;
     process.state = ProcessState::zombie;
     const Process& parent = *process.parent;

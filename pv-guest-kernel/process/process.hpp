@@ -74,6 +74,11 @@ using ProcessList = cero::IntrusiveList<Process, &Process::all_link>;
 [[nodiscard]] ProcessList& all_processes() noexcept;
 [[nodiscard]] Process* find_process(int pid) noexcept;
 [[nodiscard]] Thread* find_thread(int tid) noexcept;
+/// Whether its parent, of another group of the same session, ties the process's group to the
+/// session.
+[[nodiscard]] bool ties_group(const Process& process) noexcept;
+/// process_group_is_orphaned() when `leaving` (may be null) does not count any more.
+[[nodiscard]] bool process_group_is_orphaned(int group, const Process* leaving) noexcept;
 /// The process that adopts orphans.
 [[nodiscard]] Process* init_process() noexcept;
 

@@ -113,16 +113,22 @@ bool process_group_in_session(int group, int session) noexcept {
     return false;
 }
 
-bool process_group_is_orphaned(int group) noexcept {
-    for (const Process& process : processes) {
-        if (process.group != group || process.state != ProcessState::alive)
-            continue;
-        const Process* parent = process.parent;
-        if (parent != nullptr && parent->pid != 1 && parent->group != group &&
-            parent->session == process.session)
+bool ties_group(const Process& process) noexcept {
+    const Process* parent = process.parent;
+    return parent != nullptr && parent->pid != 1 && parent->group != process.group &&
+           parent->session == process.session;
+}
+
+bool process_group_is_orphaned(int group, const Process* leaving) noexcept {
+    for (const Process& process : processes)
+        if (&process != leaving && process.group == group && process.state == ProcessState::alive &&
+            ties_group(process))
             return false;
-    }
     return true;
+}
+
+bool process_group_is_orphaned(int group) noexcept {
+    return process_group_is_orphaned(group, nullptr);
 }
 
 JobControl current_job() noexcept {

@@ -32,6 +32,33 @@ def elf(notes=b"", code=b"\xf4" * 64):
     return (header + parts + notes).ljust(load_at, b"\0") + code
 
 
+def dying(message):
+    """A kernel that puts a message into its console ring, tells nobody, and crashes (SCHEDOP_shutdown)."""
+    m2p, ring_out, ring_out_producer = 0xFFFF800000000000, 0x400, 0xC0C
+
+    def move_rdx(value):
+        return b"\x48\xba" + struct.pack("<Q", value)
+
+    head = b"\x48\x8b\x46\x48"                                # rax = start_info's machine frame of the ring
+    head += move_rdx(m2p) + b"\x48\x8b\x04\xc2"               # rax = m2p[rax]
+    head += b"\x48\xc1\xe0\x0c" + move_rdx(VIRT_BASE) + b"\x48\x01\xd0"  # rax = its virtual address
+    tail = b"\x48\x8d\xb8" + struct.pack("<I", ring_out)      # rdi = the ring's output
+    tail += b"\xb9" + struct.pack("<I", len(message)) + b"\xf3\xa4"         # copied there
+    tail += b"\xc7\x80" + struct.pack("<II", ring_out_producer, len(message))
+    tail += b"\xb8" + struct.pack("<I", 29) + b"\xbf" + struct.pack("<I", 2)  # sched_op, shutdown
+    end = b"\x0f\x05\xf4"                                     # syscall
+    lea = 7                                                   # bytes of "lea rsi, [rip + n]"
+    data_at = len(head) + lea + len(tail) + lea + len(end)
+    reason_at = data_at + len(message)
+
+    def lea_rsi(at, target):
+        return b"\x48\x8d\x35" + struct.pack("<i", target - at - lea)
+
+    code = head + lea_rsi(len(head), data_at) + tail
+    code += lea_rsi(len(code), reason_at) + end
+    return elf(PV_NOTES, code + message + struct.pack("<I", 3))  # SHUTDOWN_crash
+
+
 def bzimage(payload):
     """As Linux packs a kernel: setup sectors, then the payload, where the header says."""
     setup = bytearray(2 * 512)

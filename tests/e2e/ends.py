@@ -8,6 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from _kernels import dying
 from _machine import Rig, check, extract_partition, main, wait_demo_guests
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -125,6 +126,22 @@ def check_watchdog(rig):
     check(rig.dom0("cero list | grep -c demo1 || true").strip() == "0", f"domain {last} is still there")
 
 
+def check_last_words(rig):
+    """What a guest wrote in its last moment is in its log, even when the console service comes late to it."""
+    for action in ("destroy", "rename-restart"):
+        name = f"brief-{action}"
+        config = f"name = \"{name}\"\nkernel = \"/tmp/dying\"\nmemory = 16\non_crash = \"{action}\"\n"
+        rig.console.put_file("/tmp/dying", dying(b"these were my last words\r\n"))
+        rig.console.put_file("/tmp/brief.cfg", config.encode())
+        # The service sleeps until the guest has crashed: seen in the list, or gone from it already.
+        rig.dom0("service=$(pidof cero-consoled); kill -STOP $service; cero create /tmp/brief.cfg; "
+                 f"while cero list {name} 2>/dev/null | tail -n 1 | grep -qv ' ....c. '; do :; done; "
+                 "kill -CONT $service", 60)
+        rig.wait_for(f"the end of {name}", lambda name=name: name not in domains(rig), 60)
+        check("last words" in rig.dom0(f"cat /var/log/cero/console/{name}.log || true"), f"{name}'s last words are lost")
+        rig.dom0("for n in $(cero list | awk '/^brief/ { print $2 }'); do cero destroy $n; done", 60)
+
+
 def wait_idle(rig, name):
     rig.wait_for(f"{name} idle", lambda: domains(rig)[name]["state"].startswith("-b-"), 30, 0.2)
 
@@ -169,6 +186,7 @@ def body():
         with rig.guest("demo2"):
             rig.run("echo up")
         rig.dom0("cero destroy demo1")
+        check_last_words(rig)
         check_watchdog(rig)
         check_rename(rig)
         crashed = check_cores(rig)

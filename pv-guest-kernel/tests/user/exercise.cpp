@@ -14,6 +14,7 @@
 #include <ctime>
 #include <fcntl.h>
 #include <mutex>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -304,6 +305,56 @@ bool stop_and_continue() {
     return true;
 }
 
+/// A session of its own with one process more, which stops itself; that one's id. Its parent ends
+/// when told to, by a byte.
+pid_t stopped_in_new_session(bool own_group, int alive, int go) {
+    int ids[2];
+    if (pipe(ids) != 0)
+        return -1;
+    if (fork() == 0) {
+        setsid();
+        const pid_t child = fork();
+        if (child == 0) {
+            if (own_group)
+                setpgid(0, 0);
+            close(go);
+            raise(SIGSTOP);
+            _exit(0);
+        }
+        close(alive);
+        waitpid(child, nullptr, WUNTRACED);
+        char byte;
+        _exit(write(ids[1], &child, sizeof child) != sizeof child || read(go, &byte, 1) != 1);
+    }
+    pid_t child = -1;
+    close(ids[1]);
+    const bool read_it = read(ids[0], &child, sizeof child) == sizeof child;
+    close(ids[0]);
+    return read_it ? child : -1;
+}
+
+/// A stopped group is hung up by the exit that orphans it (POSIX), and by no other.
+bool orphaned_groups() {
+    for (const bool own_group : {true, false}) {
+        int alive[2], go[2];
+        CHECK(pipe(alive) == 0 && pipe(go) == 0);
+        const pid_t pid = stopped_in_new_session(own_group, alive[1], go[0]);
+        CHECK(pid > 0 && close(alive[1]) == 0);
+        CHECK(write(go[1], "x", 1) == 1 && wait_status(-1) == 0); // now it is init's child
+        const pid_t other = fork();
+        if (other == 0)
+            _exit(0);
+        CHECK(wait_status(other) == 0);
+        // Only the group that its parent had tied to the session has become an orphan.
+        pollfd ended{alive[0], 0, 0};
+        CHECK(poll(&ended, 1, own_group ? 10'000 : 0) == (own_group ? 1 : 0));
+        if (!own_group)
+            CHECK(kill(pid, SIGKILL) == 0 && poll(&ended, 1, 10'000) == 1);
+        close(alive[0]), close(go[0]), close(go[1]);
+    }
+    return true;
+}
+
 bool threads_and_locks() {
     std::mutex mutex;
     std::condition_variable ready;
@@ -376,7 +427,7 @@ bool clocks_and_sleep() {
     // A spinning child must not keep us from running, and is charged for its time.
     const pid_t pid = fork();
     if (pid == 0)
-        for (volatile long i = 0;; i = i + 1) {
+        for (std::atomic<long> i{0};; ++i) {
         }
     for (int i = 0; i < 10; ++i)
         usleep(20'000);
@@ -433,6 +484,7 @@ constexpr Case cases[] = {
     {"faults become signals", faults_become_signals},
     {"signals interrupt and restart", signals_interrupt_and_restart},
     {"stop and continue", stop_and_continue},
+    {"orphaned groups", orphaned_groups},
     {"threads and locks", threads_and_locks},
     {"exit ends all threads", exit_ends_all_threads},
     {"clocks and sleep", clocks_and_sleep},
