@@ -68,7 +68,7 @@ void page_type_put(PageContext& context, MachineFrame frame) noexcept;
 
 namespace detail {
 [[gnu::noinline, gnu::cold]] Status finish_page_work_slow(Vcpu& current) noexcept;
-[[gnu::noinline, gnu::cold]] Result<FrameType> lock_table_slow(MachineFrame frame, DomainSlot owner) noexcept;
+[[gnu::noinline]] Result<FrameType> lock_table_slow(MachineFrame frame, DomainSlot owner) noexcept;
 [[gnu::noinline, gnu::cold]] Status l1_entry_get_slow(PageContext& context, Pte entry) noexcept;
 [[gnu::noinline]] void l1_entry_put_rest(PageContext& context, Pte entry, bool was_last) noexcept;
 } // namespace detail
@@ -128,11 +128,13 @@ inline Result<FrameType> lock_table(MachineFrame frame, DomainSlot owner) noexce
     if (frame_exists(frame)) [[likely]] {
         Atomic<std::uint64_t>& word = frame_word(frame);
         std::uint64_t seen = word.load(Order::relaxed);
-        const FrameWord now{seen};
-        if (now.is_owned_by(owner) && is_table(now.type()) &&
-            (seen & (FrameWord::validated | FrameWord::locked)) == FrameWord::validated) [[likely]]
+        // A live level-1 table by one comparison: nearly every update is about one.
+        constexpr std::uint64_t mask =
+            ~0ull << FrameWord::owner_shift | FrameWord::type_mask | FrameWord::validated | FrameWord::locked;
+        if ((seen & mask) ==
+            (FrameWord::owner_bits(owner) | FrameWord::type_bits(FrameType::l1) | FrameWord::validated)) [[likely]]
             if (word.compare_exchange(seen, seen | FrameWord::locked, Order::acquire)) [[likely]]
-                return now.type();
+                return FrameType::l1;
     }
     return detail::lock_table_slow(frame, owner);
 }
