@@ -60,9 +60,8 @@ void DomainDaemon::restart(cero_domid domain, const config::DomainConfig& config
     if (keep_old) {
         toolstack::save_console(domain);
         // The old one gives up its name, its UUID in the store and its devices, and stays.
-        toolstack::clean_up_after(machine_, domain, device_timeout_ms);
-        machine_.store.write(toolstack::domain_path(domain) + "/name",
-                             fmt::format("{}-{}", config.name, domain));
+        toolstack::clean_up_after(machine_, domain, device_timeout_ms,
+                                  fmt::format("{}-{}", config.name, domain));
         next.uuid.reset();
         handled_.insert(domain);
     } else {
@@ -125,6 +124,10 @@ void DomainDaemon::clean_orphans(const std::set<cero_domid>& alive) {
         const cero_domid domain = number_of<cero_domid>(text).value_or(0);
         if (domain == 0 || alive.contains(domain) || machine_.control.domain(domain))
             continue;
+        if (!machine_.store.read(toolstack::domain_path(domain) + "/vm")) {
+            machine_.store.remove(toolstack::domain_path(domain)); // somebody is about to do it
+            continue;
+        }
         log("domain {} is gone; removing what it left", domain);
         toolstack::clean_up_after(machine_, domain, device_timeout_ms);
     }

@@ -269,6 +269,8 @@ public:
     }
     /// What the client may do besides asking: a test's backends live here.
     std::function<void()> idle;
+    /// What others see after each request.
+    std::function<void()> served;
 
     [[nodiscard]] control::StoreClient client() {
         return control::StoreClient{std::make_unique<Link>(*this)};
@@ -282,6 +284,10 @@ private:
         bool send(std::string_view bytes) override {
             connection_.decoder.feed(bytes);
             store_.core.serve(connection_);
+            if (auto served = std::exchange(store_.served, nullptr)) {
+                served();
+                store_.served = std::move(served);
+            }
             return true;
         }
         std::optional<std::string> receive(int timeout_ms) override {

@@ -31,6 +31,7 @@ struct ToolstackTest : testing::Test {
 
     void SetUp() override {
         state_directory = testing::TempDir() + "/cero-state";
+        console_socket = testing::TempDir() + "/cero-no-console";
         write_file(kernel, test::KernelRecipe{}.build());
         control.table[0].info.domain = 0;
         config.name = "guest";

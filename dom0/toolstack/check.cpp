@@ -36,6 +36,24 @@ std::uint64_t count_ports(control::DomainControl& control, cero_domid domain) {
     return open;
 }
 
+/// A name goes last, just after its domain's last frame: whoever destroys the domain gets a moment.
+bool is_left_behind(StoreClient& store, const std::string& path) {
+    constexpr std::uint64_t patience_ns = 1'000'000'000;
+    if (store.list(path) != std::vector<std::string>{"name"})
+        return true;
+    store.watch(path, "check");
+    const std::uint64_t deadline = monotonic_ns() + patience_ns;
+    bool is_there = true;
+    for (std::uint64_t now = monotonic_ns(); is_there && now < deadline; now = monotonic_ns()) {
+        (void)store.wait(static_cast<int>((deadline - now) / 1'000'000) + 1);
+        is_there = store.read(path).has_value();
+    }
+    store.unwatch(path, "check");
+    while (store.pending())
+        ;
+    return is_there;
+}
+
 /// A guest keeps what it has when its limit goes down (`mem-set`) until its balloon gives pages
 /// back, if it has one; more than it was created for is never right.
 void check_memory(const control::DomainInfo& info, CheckReport& report) {
@@ -112,7 +130,8 @@ CheckReport check_machine(Machine& machine) {
          machine.store.list("/local/domain").value_or(std::vector<std::string>{})) {
         const auto domain = number_of<cero_domid>(text);
         const std::string name = machine.store.read("/local/domain/" + text + "/name").value_or("");
-        if (!domain || !domains.contains(*domain))
+        if (!domain ||
+            (!domains.contains(*domain) && is_left_behind(machine.store, "/local/domain/" + text)))
             report.problems.push_back(
                 fmt::format("XenStore: nodes of domain {} ({}), which does not exist", text, name));
         if (const auto [other, is_new] = names.emplace(name, text); !is_new && !name.empty())

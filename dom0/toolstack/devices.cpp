@@ -243,12 +243,14 @@ void wait_for_backends(StoreClient& store, cero_domid domain,
     for (const auto& [kind, id] : devices) {
         const std::string back = backend_path(domain, kind, id);
         for (;;) {
-            const unsigned state = number_or_zero(store.read(back + "/state"));
+            const auto state_text = store.read(back + "/state");
+            const unsigned state = number_or_zero(state_text);
             if (state >= CERO_XENBUS_STATE_init_wait && state <= CERO_XENBUS_STATE_connected)
                 break;
             const auto problem = store.read(error_path(domain, kind, id) + "/error");
             const std::uint64_t now = monotonic_ns();
-            if (problem || now >= deadline || state >= CERO_XENBUS_STATE_closing) {
+            const bool is_removed = !state_text || state >= CERO_XENBUS_STATE_closing;
+            if (problem || now >= deadline || is_removed) {
                 stop_watching();
                 const std::string what = kind == disk_kind ? "disk " + config::vdev_of(id)
                                                            : fmt::format("interface {}", id);
@@ -256,6 +258,13 @@ void wait_for_backends(StoreClient& store, cero_domid domain,
                     throw Error{ExitCode::failed,
                                 fmt::format("{} of domain {}: its backend reports: {}", what,
                                             domain, *problem)};
+                if (is_removed)
+                    throw Error{ExitCode::failed,
+                                fmt::format("{} of domain {}: it was removed before its backend "
+                                            "was ready",
+                                            what, domain),
+                                "Somebody destroyed the domain or detached the device at the same "
+                                "time."};
                 throw Error{ExitCode::timed_out,
                             fmt::format("{} of domain {}: its backend did not get ready (state {})",
                                         what, domain, state),

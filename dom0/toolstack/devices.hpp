@@ -57,8 +57,8 @@ void add_interface_nodes(Requests& requests, cero_domid domain, unsigned id,
 [[nodiscard]] std::vector<Device> list_devices(control::StoreClient& store, std::string_view kind,
                                                std::optional<cero_domid> domain);
 
-/// Waits until the backends of the devices wait for their frontends. Throws Error at a timeout, or
-/// when a backend reports an error.
+/// Waits until the backends of the devices wait for their frontends. Throws Error at a timeout,
+/// when a backend reports an error, and at once when somebody else takes the nodes away.
 void wait_for_backends(control::StoreClient& store, cero_domid domain,
                        const std::vector<std::pair<std::string_view, unsigned>>& devices,
                        int timeout_ms);

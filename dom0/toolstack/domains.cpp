@@ -112,16 +112,25 @@ public:
     }
 
 private:
-    void check_names() {
-        const auto domains = machine_.store.list("/local/domain");
-        for (const std::string& number : domains.value_or(std::vector<std::string>{})) {
-            const std::string path = "/local/domain/" + number;
-            if (machine_.store.read(path + "/name") == config_.name)
-                throw Error{ExitCode::failed,
-                            fmt::format("domain \"{}\": the name is in use by domain {}",
-                                        config_.name, number),
-                            "Give another name=, or destroy the other domain."};
+    /// One that the hypervisor does not know any more has left its nodes, not its name.
+    std::optional<cero_domid> other_of_this_name(std::uint32_t transaction) {
+        for (const std::string& text : machine_.store.list("/local/domain", transaction)
+                                           .value_or(std::vector<std::string>{})) {
+            const auto number = domain_number_of(text);
+            if (number && number != domain_ &&
+                machine_.store.read(domain_path(*number) + "/name", transaction) == config_.name &&
+                machine_.control.domain(*number))
+                return number;
         }
+        return std::nullopt;
+    }
+
+    void check_names() {
+        if (const auto number = other_of_this_name(0))
+            throw Error{ExitCode::failed,
+                        fmt::format("domain \"{}\": the name is in use by domain {}", config_.name,
+                                    *number),
+                        "Give another name=, or destroy the other domain."};
         if (machine_.store.read("/vm/" + config::format_uuid(*config_.uuid) + "/name"))
             throw Error{ExitCode::failed,
                         fmt::format("domain \"{}\": its UUID {} is in use", config_.name,
@@ -222,15 +231,10 @@ private:
         machine_.store.transact([&](std::uint32_t transaction) {
             // A domain of the same number may have left something; and a name may be taken
             // meanwhile.
-            for (const std::string& number : machine_.store.list("/local/domain", transaction)
-                                                 .value_or(std::vector<std::string>{}))
-                if (number != std::to_string(domain_) &&
-                    machine_.store.read("/local/domain/" + number + "/name", transaction) ==
-                        config_.name)
-                    throw Error{
-                        ExitCode::failed,
-                        fmt::format("domain \"{}\": the name was taken by domain {} meanwhile",
-                                    config_.name, number)};
+            if (const auto number = other_of_this_name(transaction))
+                throw Error{ExitCode::failed,
+                            fmt::format("domain \"{}\": the name was taken by domain {} meanwhile",
+                                        config_.name, *number)};
             machine_.store.remove(domain_path(domain_), transaction);
             machine_.store.send_all(requests, transaction);
         });
@@ -323,12 +327,17 @@ cero_domid create_domain(Machine& machine, config::DomainConfig config,
     return Creation{machine, std::move(config), options}.run();
 }
 
-void clean_up_after(Machine& machine, cero_domid domain, int timeout_ms) {
+void clean_up_after(Machine& machine, cero_domid domain, int timeout_ms,
+                    const std::string& last_name) {
     for (const std::string_view kind : {disk_kind, interface_kind})
         for (const Device& device : list_devices(machine.store, kind, domain))
             (void)remove_device(machine.store, domain, kind, device.id, true, timeout_ms);
     const auto vm = machine.store.read(domain_path(domain) + "/vm");
-    machine.store.remove(domain_path(domain));
+    machine.store.transact([&](std::uint32_t transaction) {
+        machine.store.remove(domain_path(domain), transaction);
+        if (!last_name.empty())
+            machine.store.write(domain_path(domain) + "/name", last_name, transaction);
+    });
     if (vm && vm->starts_with("/vm/"))
         machine.store.remove(*vm);
     machine.store.remove(fmt::format("/libxl/{}", domain));
@@ -349,7 +358,9 @@ void destroy_domain(Machine& machine, cero_domid domain, int timeout_ms) {
         } catch (const control::HypercallError&) { // it is dying already
         }
         save_console(domain);
-        clean_up_after(machine, domain, timeout_ms);
+        // It is listed until its last frame is free, and the list shows its name.
+        const auto name = machine.store.read(domain_path(domain) + "/name");
+        clean_up_after(machine, domain, timeout_ms, name.value_or(""));
         machine.control.destroy_domain(domain);
     } else {
         clean_up_after(machine, domain, timeout_ms);
@@ -357,16 +368,19 @@ void destroy_domain(Machine& machine, cero_domid domain, int timeout_ms) {
     // Its last frames go when the last backend has let go of them.
     timespec pause{0, 1'000'000};
     while (machine.control.domain(domain)) {
-        if (monotonic_ns() >= deadline)
+        if (monotonic_ns() >= deadline) {
+            machine.store.remove(domain_path(domain)); // others may have the name
             throw Error{
                 ExitCode::timed_out,
                 fmt::format("domain {}: it is dead, but something still holds frames of it",
                             domain),
                 "A backend or a console may still be busy. \"cero list\" shows it as dying (d) "
                 "until it is gone."};
+        }
         ::nanosleep(&pause, nullptr);
         pause.tv_nsec = std::min(pause.tv_nsec * 2, 50'000'000L);
     }
+    machine.store.remove(domain_path(domain));
 }
 
 void request_shutdown(Machine& machine, cero_domid domain, const std::string& kind) {

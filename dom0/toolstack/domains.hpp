@@ -39,8 +39,10 @@ cero_domid create_domain(Machine& machine, config::DomainConfig config,
 /// Destroys a domain and removes everything that belongs to it. `timeout_ms` bounds the wait for
 /// backends and for the last frames. Throws Error when it is still dying after that.
 void destroy_domain(Machine& machine, cero_domid domain, int timeout_ms);
-/// Removes nodes and files of a domain that does not exist any more.
-void clean_up_after(Machine& machine, cero_domid domain, int timeout_ms);
+/// Removes devices, nodes and files of a domain. With `last_name` the domain goes by this name from
+/// one moment to the next, and has no other node: it is still there to be seen.
+void clean_up_after(Machine& machine, cero_domid domain, int timeout_ms,
+                    const std::string& last_name = {});
 
 /// Asks the guest by control/shutdown: "poweroff", "reboot". Throws Error when it cannot be asked.
 void request_shutdown(Machine& machine, cero_domid domain, const std::string& kind);

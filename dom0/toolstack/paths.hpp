@@ -13,7 +13,8 @@ namespace cero::toolstack {
 
 /// Tests set another one.
 inline std::string state_directory = "/run/cero";
-inline constexpr const char* console_socket = "/run/cero/console";
+/// Tests set another one.
+inline std::string console_socket = "/run/cero/console";
 inline constexpr const char* console_log_directory = "/var/log/cero/console";
 inline constexpr const char* autostart_directory = "/etc/cero/auto";
 /// Where init mounts the file system labelled "data".
