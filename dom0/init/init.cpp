@@ -49,6 +49,7 @@ struct Service {
     std::vector<std::string> command;
     bool is_shell{};   ///< gets the console as its controlling terminal
     std::string ready; ///< a path that appears when it serves
+    std::string log{}; ///< file for its messages; the console without
     pid_t pid{-1};
     std::uint64_t started_ns{};
     std::uint64_t start_again_ns{};
@@ -91,7 +92,20 @@ void exec_program(const std::vector<std::string>& command) {
     ::_exit(127);
 }
 
-pid_t start(const std::vector<std::string>& command, bool is_shell = false) {
+/// Joins the outputs of this process to the end of the file; base/log.hpp keeps it small.
+void log_to(const std::string& path) {
+    const Fd file{::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)};
+    if (!file) {
+        log("cannot open {}: {}", path, errno_text(errno));
+        return;
+    }
+    for (const int fd : {1, 2})
+        (void)::dup2(file.get(), fd);
+    ::setenv("CERO_LOG", path.c_str(), 1);
+}
+
+pid_t start(const std::vector<std::string>& command, bool is_shell = false,
+            const std::string& log_path = {}) {
     const pid_t child = ::fork();
     if (child != 0)
         return child;
@@ -111,6 +125,8 @@ pid_t start(const std::vector<std::string>& command, bool is_shell = false) {
             ::ioctl(0, TIOCSCTTY, 1);
         }
     }
+    if (!log_path.empty())
+        log_to(log_path);
     exec_program(command);
     return -1;
 }
@@ -174,9 +190,13 @@ public:
     }
 
 private:
+    static std::string hint(const Service& service) {
+        return service.log.empty() ? "" : "; see " + service.log;
+    }
+
     static void launch(Service& service) {
         service.started_ns = monotonic_ns();
-        service.pid = start(service.command, service.is_shell);
+        service.pid = start(service.command, service.is_shell, service.log);
         if (service.pid < 0) {
             log("{}: cannot start it: {}", service.name, errno_text(errno));
             service.start_again_ns = service.started_ns + second_ns;
@@ -184,7 +204,7 @@ private:
         }
         constexpr int ready_ms = 5000;
         if (!service.ready.empty() && !wait_for(service.ready, ready_ms))
-            log("{}: it does not get ready", service.name);
+            log("{}: it does not get ready{}", service.name, hint(service));
     }
 
     static void pause_for(int timeout_ms) {
@@ -211,9 +231,9 @@ private:
         service.start_again_ns = was_quick ? now + second_ns : now;
         if (service.is_shell && WIFEXITED(status))
             return;
-        log("{} ended ({} {}); starting it again", service.name,
+        log("{} ended ({} {}); starting it again{}", service.name,
             WIFSIGNALED(status) ? "signal" : "status",
-            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), hint(service));
     }
 
     std::vector<Service> services_;
@@ -328,10 +348,13 @@ int init_main(int, char**) {
     ::sigprocmask(SIG_BLOCK, &handled, nullptr);
     Supervisor supervisor;
     if (is_control_domain()) {
-        supervisor.add({"cero-store", {"/usr/sbin/cero-store"}, false, "/run/xenstored/socket"});
-        supervisor.add(
-            {"cero-consoled", {"/usr/sbin/cero-consoled"}, false, toolstack::console_socket});
-        supervisor.add({"cero-domaind", {"/usr/sbin/cero-domaind"}, false, ""});
+        const auto add = [&](const std::string& name, const std::string& ready) {
+            supervisor.add(
+                {name, {"/usr/sbin/" + name}, false, ready, toolstack::service_log(name)});
+        };
+        add("cero-store", "/run/xenstored/socket");
+        add("cero-consoled", toolstack::console_socket);
+        add("cero-domaind", "");
     } else {
         log("this is not a control domain: no Xen services are started");
     }

@@ -260,7 +260,7 @@ private:
             throw Error{ExitCode::failed,
                         fmt::format("domain {}: XenStore cannot connect to it: {}", domain_,
                                     errno_text(static_cast<int>(reply.error()))),
-                        "The log of cero-store says more."};
+                        service_log("cero-store") + " says more."};
     }
 
     void unwind() noexcept {

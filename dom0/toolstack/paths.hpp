@@ -16,6 +16,10 @@ inline std::string state_directory = "/run/cero";
 /// Tests set another one.
 inline std::string console_socket = "/run/cero/console";
 inline constexpr const char* console_log_directory = "/var/log/cero/console";
+/// The log of a service, by its name. Nothing of it goes to the console: scripts read there.
+inline std::string service_log(std::string_view service) {
+    return fmt::format("/var/log/cero/{}.log", service);
+}
 inline constexpr const char* autostart_directory = "/etc/cero/auto";
 /// Where init mounts the file system labelled "data".
 inline constexpr const char* data_directory = "/data";
