@@ -97,13 +97,27 @@ bool StoreClient::receive_more(int timeout_ms) {
     const auto bytes = link_->receive(timeout_ms);
     if (!bytes)
         throw Error{ExitCode::not_control, "XenStore: the server closed the connection",
-                    "Look for a line of cero-store in the log."};
+                    "/var/log/cero/cero-store.log may say why; it is started again by itself."};
     decoder_.feed(*bytes);
     while (auto message = decoder_.next())
         take(std::move(*message));
     if (decoder_.is_broken())
         throw Error{ExitCode::failed, "XenStore: the server sent nonsense"};
     return !bytes->empty();
+}
+
+/// More of what the server owes; throws Error when it says nothing.
+void StoreClient::await_more() {
+    const std::uint64_t deadline =
+        monotonic_ns() + static_cast<std::uint64_t>(patience_ms_) * 1'000'000;
+    for (std::uint64_t now = monotonic_ns(); !is_silent_ && now < deadline; now = monotonic_ns())
+        if (receive_more(static_cast<int>((deadline - now) / 1'000'000) + 1))
+            return;
+    is_silent_ = true; // what unwinds must not wait once more for each request
+    throw Error{ExitCode::not_control,
+                fmt::format("XenStore: cero-store has not answered for {} s", patience_ms_ / 1000),
+                "It does not run, or hangs: \"killall -9 cero-store\" has it started again; "
+                "/var/log/cero/cero-store.log may say why."};
 }
 
 Result<std::string> StoreClient::reply_to(std::uint32_t request, store::Op op) {
@@ -122,7 +136,7 @@ Result<std::string> StoreClient::reply_to(std::uint32_t request, store::Op op) {
                 return Errno::io;
             return std::move(reply.payload);
         }
-        (void)receive_more(-1);
+        await_more();
     }
 }
 

@@ -38,11 +38,16 @@ using StoreOp = store::Op;
 
 class StoreClient {
 public:
+    /// A server that says nothing for so long has a fault: the request throws Error, and each later
+    /// one at once.
+    static constexpr int patience_ms = 30'000;
+
     /// Throws Error when no store answers.
     static StoreClient open();
-    explicit StoreClient(std::unique_ptr<StoreLink> link) : link_{std::move(link)} {}
+    explicit StoreClient(std::unique_ptr<StoreLink> link, int patience = patience_ms)
+        : link_{std::move(link)}, patience_ms_{patience} {}
 
-    /// The reply's payload or the store's error. Throws Error when the store is gone.
+    /// The reply's payload or the store's error. Throws Error when the store is gone or silent.
     Result<std::string> request(store::Op op, std::string_view payload,
                                 std::uint32_t transaction = 0);
 
@@ -74,6 +79,7 @@ public:
 private:
     store::Message receive_message();
     bool receive_more(int timeout_ms);
+    void await_more();
     Result<std::string> reply_to(std::uint32_t request, store::Op op);
     void take(store::Message message);
 
@@ -82,6 +88,8 @@ private:
     std::deque<WatchEvent> events_;
     std::deque<store::Message> replies_;
     std::uint32_t next_request_{1};
+    int patience_ms_;
+    bool is_silent_{false};
 };
 
 /// "path\0" and "path\0value", the payloads of most requests.

@@ -162,6 +162,24 @@ TEST_F(DomainEndsTest, ADomainHasANameAsLongAsItIsThere) {
     EXPECT_EQ(control.table.size(), 2u); // the renamed one
 }
 
+TEST_F(DomainEndsTest, AStoreThatIsSilentIsNotWaitedForForEver) {
+    control::StoreClient client = local.client(2000);
+    EXPECT_TRUE(client.list("/local/domain"));
+    local.is_silent = true;
+    const std::uint64_t begun = monotonic_ns();
+    for (int request = 0; request < 20; ++request)
+        try {
+            (void)client.read("/local/domain/0/name");
+            ADD_FAILURE() << "an answer from nobody";
+        } catch (const Error& error) {
+            EXPECT_STREQ(error.what(), "XenStore: cero-store has not answered for 2 s");
+            EXPECT_NE(error.remedy(), "");
+            EXPECT_EQ(error.code(), ExitCode::not_control);
+        }
+    EXPECT_GE(monotonic_ns() - begun, 2'000'000'000u);
+    EXPECT_LT(monotonic_ns() - begun, 20'000'000'000u); // only the first one waits
+}
+
 TEST_F(DomainEndsTest, ANameIsFreeWhenItsDomainIsGone) {
     store.write("/local/domain/77/name", "guest"); // its destroyer has not come to removing it
     EXPECT_GT(create_domain(machine, config, options), 0);

@@ -243,6 +243,7 @@ public:
     }
     std::set<store::DomainNumber> introduced;
     bool refuses_introduction{false};
+    bool is_silent{false}; ///< takes requests and answers none
     store::Core core{*this, store::Limits{}};
 
     Status introduce(store::DomainNumber domain, std::uint64_t, std::uint32_t) override {
@@ -272,8 +273,8 @@ public:
     /// What others see after each request.
     std::function<void()> served;
 
-    [[nodiscard]] control::StoreClient client() {
-        return control::StoreClient{std::make_unique<Link>(*this)};
+    [[nodiscard]] control::StoreClient client(int patience_ms = control::StoreClient::patience_ms) {
+        return control::StoreClient{std::make_unique<Link>(*this), patience_ms};
     }
 
 private:
@@ -282,6 +283,8 @@ private:
         explicit Link(LocalStore& store) : store_{store} { store_.core.add(connection_); }
         ~Link() override { store_.core.remove(connection_); }
         bool send(std::string_view bytes) override {
+            if (store_.is_silent)
+                return true;
             connection_.decoder.feed(bytes);
             store_.core.serve(connection_);
             if (auto served = std::exchange(store_.served, nullptr)) {

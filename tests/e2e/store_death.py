@@ -75,6 +75,15 @@ done
     mem_set(rig, "demo2", 48)
 
 
+def check_silence(rig):
+    """A server that hangs, and so is not started again: who asks it is told so, and it serves on when it can."""
+    rig.dom0("kill -STOP $(pidof cero-store)")
+    told = rig.dom0("cero store read /local/domain/0/domid 2>&1", 90, status=5)
+    check("cero-store has not answered for 30 s" in told and "killall -9 cero-store" in told, f"no clear message: {told}")
+    rig.dom0("kill -CONT $(pidof cero-store)")
+    rig.wait_for("answers", lambda: rig.console.run("cero list demo1", 90)[0] == 0, 60)
+
+
 def body():
     with Rig() as rig:
         wait_demo_guests(rig, 60)
@@ -96,6 +105,7 @@ def body():
             with rig.guest("demo2"):
                 rounds.append(int(re.search(r"^\d+$", rig.run("cat /tmp/rounds; sleep 2"), re.MULTILINE).group()))
         check(rounds[1] > rounds[0], f"the guest's disk and network stand still: {rounds}")
+        check_silence(rig)
         rig.dom0("cero destroy demo1; cero destroy demo2; cero check", 60)
         rig.power_off()
 
