@@ -287,9 +287,9 @@ private:
                 return true;
             connection_.decoder.feed(bytes);
             store_.core.serve(connection_);
-            if (auto served = std::exchange(store_.served, nullptr)) {
-                served();
-                store_.served = std::move(served);
+            if (auto call = std::exchange(store_.served, nullptr)) {
+                call();
+                store_.served = std::move(call);
             }
             return true;
         }
