@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/nearest.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -35,7 +36,8 @@ constexpr Verb table[] = {
     {"uptime", "Views", "[--json] [DOMAIN...]", "show how long domains have run", uptime_verb},
     {"info", "Views", "[--json]", "show the machine and the hypervisor", info_verb},
     {"dmesg", "Views", "[-c] [--json]", "show the hypervisor's log", dmesg_verb},
-    {"domid", "Views", "[--json] NAME", "print the number of a domain", domid_verb},
+    {"domid", "Views", "[--json] DOMAIN", "print the number of a domain", identity_verb},
+    {"domname", "Views", "[--json] DOMAIN", "print the name of a domain", identity_verb},
     {"check", "Views", "[--json]", "verify that hypervisor, XenStore and devices agree",
      check_verb},
     {"vcpu-set", "Resources", "[-i] [-w] [--timeout S] DOMAIN COUNT",
@@ -63,6 +65,55 @@ constexpr Verb table[] = {
     {"version", "System", "[--json]", "show the versions of tools and hypervisor", version_verb},
 };
 
+struct Habit {
+    std::string_view verb; ///< of another tool
+    std::string_view here;
+};
+
+/// Commands of xl and virsh that have another name here, or are options.
+constexpr Habit habits[] = {
+    {"attach-disk", "block-attach"},
+    {"attach-interface", "network-attach"},
+    {"define", "create"},
+    {"detach-disk", "block-detach"},
+    {"detach-interface", "network-detach"},
+    {"domblklist", "block-list"},
+    {"domiflist", "network-list"},
+    {"dominfo", "list --long"},
+    {"domrename", "rename"},
+    {"domstate", "list"},
+    {"dump", "dump-core"},
+    {"ls", "list"},
+    {"nodeinfo", "info"},
+    {"resume", "unpause"},
+    {"sched-credit", "sched"},
+    {"sched-credit2", "sched"},
+    {"schedinfo", "sched"},
+    {"setmaxmem", "mem-max"},
+    {"setmem", "mem-set"},
+    {"setvcpus", "vcpu-set"},
+    {"start", "create"},
+    {"suspend", "pause"},
+    {"vcpuinfo", "vcpu-list"},
+    {"vcpupin", "vcpu-pin"},
+    {"vm-list", "list"},
+    {"xenstore-ls", "store ls"},
+};
+
+/// What to try in place of a verb that does not exist.
+std::string remedy_for_unknown(std::string_view verb) {
+    constexpr std::string_view all = "\"cero help\" lists all commands.";
+    for (const Habit& habit : habits)
+        if (habit.verb == verb)
+            return fmt::format("Here it is \"cero {}\". {}", habit.here, all);
+    std::vector<std::string_view> names;
+    for (const Verb& known : table)
+        names.push_back(known.name);
+    const std::string_view meant = nearest(verb, names);
+    return meant.empty() ? std::string{all}
+                         : fmt::format("Did you mean \"cero {}\"? {}", meant, all);
+}
+
 std::string pending_output;
 
 int help(std::string_view verb) {
@@ -75,7 +126,7 @@ int help(std::string_view verb) {
                 return known.main(session, std::string{verb}, Arguments{arguments});
             }
         throw Error{ExitCode::usage, fmt::format("help: unknown command \"{}\"", verb),
-                    "\"cero help\" lists all commands."};
+                    remedy_for_unknown(verb)};
     }
     print("Usage: cero COMMAND [ARGUMENTS]\nManages the domains of this machine.\n");
     std::string_view group;
@@ -109,7 +160,7 @@ int dispatch(int argc, char** argv) {
                               Arguments{argv + 2, static_cast<std::size_t>(argc - 2)});
         }
     throw Error{ExitCode::usage, fmt::format("unknown command \"{}\"", verb),
-                "\"cero help\" lists all commands."};
+                remedy_for_unknown(verb)};
 }
 
 } // namespace

@@ -73,7 +73,7 @@ int mem_set_verb(Session&, const std::string&, Arguments); ///< mem-set and mem-
 int dump_core_verb(Session&, const std::string&, Arguments);
 int sched_verb(Session&, const std::string&, Arguments);
 int store_verb(Session&, const std::string&, Arguments);
-int domid_verb(Session&, const std::string&, Arguments);
+int identity_verb(Session&, const std::string&, Arguments); ///< domid and domname
 int version_verb(Session&, const std::string&, Arguments);
 
 /// Program entry of `cero`.

@@ -263,19 +263,20 @@ int console_verb(Session&, const std::string& verb, Arguments arguments) {
     return 0;
 }
 
-int domid_verb(Session& session, const std::string& verb, Arguments arguments) {
+int identity_verb(Session& session, const std::string& verb, Arguments arguments) {
     VerbParser parser{verb};
-    std::string name;
+    std::string wanted;
     bool json = false;
-    parser->add_option("NAME", name, "name of a domain")->required();
+    parser.domain_option(wanted);
     parser.json_option(json);
     if (!parser.parse(arguments))
         return 0;
-    const cero_domid domain = session.find(name);
+    const cero_domid domain = session.find(wanted);
+    const std::string name = toolstack::name_of(session.store(), domain);
     if (json)
         print_json({{"name", name}, {"domid", domain}});
     else
-        print(fmt::format("{}\n", domain));
+        print(verb == "domid" ? fmt::format("{}\n", domain) : name + "\n");
     return 0;
 }
 

@@ -2,6 +2,7 @@
 // Meaning of each key of a domain's configuration.
 #include "config/domain_config.hpp"
 
+#include "base/nearest.hpp"
 #include "base/number.hpp"
 
 #include <algorithm>
@@ -157,6 +158,14 @@ private:
         throw ConfigError{setting.source, at, text, std::move(remedy)};
     }
 
+    static std::string remedy_for_unknown(std::string_view key) {
+        constexpr std::string_view all = "cero.cfg(5) lists all settings.";
+        const std::vector<std::string_view> keys{known_keys.begin(), known_keys.end()};
+        const std::string_view meant = nearest(key, keys);
+        return meant.empty() ? std::string{all}
+                             : fmt::format("Did you mean \"{}\"? {}", meant, all);
+    }
+
     void note(const Setting& setting) {
         if (foreign_keys.contains(setting.key))
             refuse(setting, setting.at,
@@ -164,7 +173,7 @@ private:
                    "Remove the line. cero.cfg(5) lists what is supported.");
         if (!known_keys.contains(setting.key))
             refuse(setting, setting.at, fmt::format("unknown setting \"{}\"", setting.key),
-                   "cero.cfg(5) lists all settings.");
+                   remedy_for_unknown(setting.key));
         const auto at = last_.find(setting.key);
         if (!setting.append || at == last_.end()) {
             last_[setting.key] = setting;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Configurations: syntax, positions of mistakes, disks, interfaces, CPUs.
+#include "base/nearest.hpp"
 #include "config/domain_config.hpp"
 
 #include <gtest/gtest.h>
@@ -68,6 +69,36 @@ on_crash = 'restart'
     EXPECT_EQ(again.disks, config.disks);
     EXPECT_EQ(again.vifs, config.vifs);
     EXPECT_EQ(again.uuid, config.uuid);
+}
+
+TEST(Nearest, FindsSlipsAndDoesNotGuess) {
+    const std::vector<std::string_view> known{"create", "list", "vcpu-list", "vcpu-set", "memory"};
+    EXPECT_EQ(nearest("list", known), "list");
+    EXPECT_EQ(nearest("lst", known), "list");
+    EXPECT_EQ(nearest("lsit", known), "list");
+    EXPECT_EQ(nearest("craete", known), "create");
+    EXPECT_EQ(nearest("memroy", known), "memory");
+    EXPECT_EQ(nearest("vcpu-lists", known), "vcpu-list");
+    EXPECT_EQ(nearest("vcpuset", known), "vcpu-set");
+    EXPECT_EQ(nearest("destroy", known), "");
+    EXPECT_EQ(nearest("", known), "");
+    EXPECT_EQ(nearest("l", known), "");
+    EXPECT_EQ(nearest(std::string(1 << 20, 'x'), known), "");
+    EXPECT_EQ(nearest("list", {}), "");
+}
+
+TEST(Config, UnknownSettingNamesTheOneMeant) {
+    const auto remedy_of = [](const std::string& text) {
+        try {
+            (void)interpret(parse(text, "f.cfg"), "f.cfg");
+        } catch (const ConfigError& error) {
+            return error.remedy();
+        }
+        return std::string{"(accepted)"};
+    };
+    EXPECT_EQ(remedy_of(base + "memroy = 5"),
+              "Did you mean \"memory\"? cero.cfg(5) lists all settings.");
+    EXPECT_EQ(remedy_of(base + "colour = 5"), "cero.cfg(5) lists all settings.");
 }
 
 TEST(Config, MistakesHaveTheirPlace) {

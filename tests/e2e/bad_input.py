@@ -77,6 +77,10 @@ def body():
         after = free_memory(rig)
         if before != after:
             problems.append(f"free memory was {before}, is {after}")
+        # A command of another tool, a slip, and nonsense.
+        for verb, remedy in (("setmem", 'Here it is "cero mem-set".'), ("lsit", 'Did you mean "cero list"?'), ("xyzzy", '"cero help" lists')):
+            status, output = rig.console.run(f"cero {verb} demo1", 30)
+            check(status == 2 and f'unknown command "{verb}"' in output and remedy in output, f"cero {verb}: {status}, {output}")
         # Garbage on the console must not hurt.
         rig.console.send(bytes(range(1, 3)) + b"\x15" + bytes(range(128, 256)) + b"\x15\n")
         rig.console.wait_shell(30)

@@ -32,7 +32,7 @@ Status write_features(Vcpu& current, cero_feature_info& info) {
 Status write_identity(Vcpu& current, std::uint32_t command, std::uint64_t argument) {
     switch (command) {
     case CERO_XENVER_extraversion: return write_text<16>(argument, ".0-cero");
-    case CERO_XENVER_compile_info: return GuestPtr<cero_compile_info>{argument}.write({"C++", "cero", "", ""});
+    case CERO_XENVER_compile_info: return GuestPtr<cero_compile_info>{argument}.write({CERO_COMPILER, "cero", "", ""});
     case CERO_XENVER_capabilities: return write_text<1024>(argument, "xen-3.0-x86_64 ");
     case CERO_XENVER_changeset: return write_text<64>(argument, "cero");
     case CERO_XENVER_platform_parameters:

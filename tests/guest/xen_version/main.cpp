@@ -29,6 +29,8 @@ void guest::test_main() {
 
     static cero_compile_info compile;
     check_equal("compile_info", xen_version(CERO_XENVER_compile_info, &compile), 0);
+    check_true("compile_info names a compiler",
+               compile.compiler[0] != 0 && compile.compiler[sizeof compile.compiler - 1] == 0);
     check_bad_buffers("compile_info to a bad buffer", CERO_XENVER_compile_info);
 
     static char capabilities[1024];
