@@ -5,32 +5,23 @@
 
 #include <cero/driver/pci.hpp>
 #include <kernel/memory.hpp>
+#include <kernel/port_io.hpp>
 #include <kernel/sync.hpp>
 
 namespace drivers {
 
 namespace {
 
+using kernel::in32;
+using kernel::out16;
+using kernel::out32;
+using kernel::out8;
+
 constexpr std::uint16_t port_address = 0xcf8;
 constexpr std::uint16_t port_data = 0xcfc;
 constexpr unsigned max_capabilities = 48; // a chain in 192 bytes cannot be longer
 
 constinit kernel::Spinlock ports;
-
-void out32(std::uint16_t port, std::uint32_t value) noexcept {
-    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
-}
-void out16(std::uint16_t port, std::uint16_t value) noexcept {
-    __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
-}
-void out8(std::uint16_t port, std::uint8_t value) noexcept {
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-std::uint32_t in32(std::uint16_t port) noexcept {
-    std::uint32_t value;
-    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
 
 void select(PciAddress address, std::uint16_t offset) noexcept {
     out32(port_address, 0x8000'0000u | static_cast<std::uint32_t>(address.bus) << 16 |

@@ -71,6 +71,27 @@ std::uint32_t cpu_limit() noexcept {
     return static_cast<std::uint32_t>(limit && *limit >= 1 && *limit <= max_cpus ? *limit : max_cpus);
 }
 
+/// On the CPU's own stack.
+[[noreturn]] void continue_start() noexcept {
+    const platform::AcpiInfo& acpi = platform::acpi_info();
+    arch::ioapic::init(acpi);
+    arch::set_cpu_online(CpuId{0});
+    arch::init_clock(acpi, !arch::boot_option("nodeadline"));
+    arch::init_cpu_timer();
+    platform::log_clock_ready();
+    frame_init();
+    core::start_cpu();
+    arch::start_other_cpus();
+    unsigned running = 0;
+    arch::online_cpus().for_each([&](CpuId) { ++running; });
+    log(Level::info, "%u of %u CPUs run; %lu KiB for the hypervisor, %lu KiB free", running, arch::cpu_count(),
+        arch::hypervisor_frames() * 4, allocator_free_frames() * 4);
+    platform::uart::start_input();
+    if (!build_control_domain()) // the boot entry's mistake, not ours: no panic
+        log(Level::error, "there is no first domain, so nothing to run: mend the boot entry and reset the machine");
+    arch::run_guests();
+}
+
 } // namespace
 
 /// On the boot stack, with the boot tables: builds the final ones and moves to the CPU's own stack.
@@ -93,34 +114,7 @@ extern "C" [[noreturn]] void start_hypervisor(std::uint64_t boot_information) no
     arch::lapic::enable();
     arch::make_cpu_areas(acpi, arch::lapic::id(), cpu_limit());
     arch::load_cpu_state(arch::area_of(0));
-    __asm__ volatile("mov %0, %%rsp\n\t"
-                     "xor %%ebp, %%ebp\n\t"
-                     "call continue_start"
-                     :
-                     : "r"(arch::area_of(0).cpu.stack_top)
-                     : "memory");
-    __builtin_unreachable();
-}
-
-/// On the CPU's own stack.
-extern "C" [[noreturn, gnu::used]] void continue_start() noexcept {
-    const platform::AcpiInfo& acpi = platform::acpi_info();
-    arch::ioapic::init(acpi);
-    arch::set_cpu_online(CpuId{0});
-    arch::init_clock(acpi, !arch::boot_option("nodeadline"));
-    arch::init_cpu_timer();
-    platform::log_clock_ready();
-    frame_init();
-    core::start_cpu();
-    arch::start_other_cpus();
-    unsigned running = 0;
-    arch::online_cpus().for_each([&](CpuId) { ++running; });
-    log(Level::info, "%u of %u CPUs run; %lu KiB for the hypervisor, %lu KiB free", running, arch::cpu_count(),
-        arch::hypervisor_frames() * 4, allocator_free_frames() * 4);
-    platform::uart::start_input();
-    if (!build_control_domain()) // the boot entry's mistake, not ours: no panic
-        log(Level::error, "there is no first domain, so nothing to run: mend the boot entry and reset the machine");
-    arch::run_guests();
+    arch::continue_on_stack(arch::area_of(0).cpu.stack_top, continue_start);
 }
 
 } // namespace cero

@@ -4,6 +4,7 @@
 #include <arch/api/power.hpp>
 
 #include <arch/api/console.hpp>
+#include <arch/x86_64/cpu/registers.hpp>
 #include <arch/x86_64/io/port.hpp>
 #include <arch/x86_64/smp/smp.hpp>
 #include <arch/x86_64/time/clock.hpp>
@@ -57,11 +58,7 @@ void reboot() noexcept {
     delay_microseconds(50000);
     out8(0x64, 0xfe);
     delay_microseconds(50000);
-    struct [[gnu::packed]] {
-        std::uint16_t limit;
-        std::uint64_t base;
-    } const no_idt{0, 0};
-    __asm__ volatile("lidt %0; int3" : : "m"(no_idt));
+    triple_fault();
     halt_forever();
 }
 

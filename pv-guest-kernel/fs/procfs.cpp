@@ -43,39 +43,6 @@ void generate_meminfo(Text& out, Key) noexcept {
     line("SwapFree:", 0);
 }
 
-struct CpuId {
-    std::uint32_t a, b, c, d;
-};
-CpuId cpuid(std::uint32_t leaf) noexcept {
-    CpuId out{};
-    __asm__ volatile("cpuid"
-                     : "=a"(out.a), "=b"(out.b), "=c"(out.c), "=d"(out.d)
-                     : "a"(leaf), "c"(0));
-    return out;
-}
-
-void generate_cpuinfo(Text& out, Key) noexcept {
-    const CpuId vendor = cpuid(0);
-    const CpuId version = cpuid(1);
-    char name[13] = {};
-    std::memcpy(name, &vendor.b, 4);
-    std::memcpy(name + 4, &vendor.d, 4);
-    std::memcpy(name + 8, &vendor.c, 4);
-    char brand[49] = {};
-    for (std::uint32_t i = 0; i < 3; ++i) {
-        const CpuId part = cpuid(0x80000002U + i);
-        std::memcpy(brand + i * 16, &part, 16);
-    }
-    const char* model = brand;
-    while (*model == ' ')
-        ++model;
-    out.format(
-        "processor\t: 0\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\nmodel name\t: %s\n",
-        name, version.a >> 8U & 15U, (version.a >> 4U & 15U) | (version.a >> 12U & 0xf0U), model);
-    out.format("stepping\t: %u\nflags\t\t: fpu hypervisor lm nx syscall\nbogomips\t: 0.00\n\n",
-               version.a & 15U);
-}
-
 void generate_uptime(Text& out, Key) noexcept {
     const Nanoseconds up = monotonic_ns();
     const Nanoseconds idle = system_load().idle;

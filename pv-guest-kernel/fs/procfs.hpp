@@ -19,6 +19,8 @@ bool next_process_entry(generated::Key key, std::uint64_t& cookie,
                         generated::DynamicChild& child) noexcept;
 bool find_process_entry(generated::Key key, std::string_view name,
                         generated::DynamicChild& child) noexcept;
+/// The architecture's part.
+void generate_cpuinfo(Text& out, generated::Key key) noexcept;
 /// The list of mounts in the format of /proc/mounts.
 void generate_mounts(Text& out, generated::Key key) noexcept;
 

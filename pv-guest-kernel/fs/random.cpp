@@ -75,20 +75,6 @@ void mix(const void* data, std::size_t size) noexcept {
     rekey();
 }
 
-std::uint64_t hardware_random() noexcept {
-#ifndef CERO_HOST_TEST
-    std::uint32_t a = 1, b = 0, c = 0, d = 0;
-    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-    constexpr std::uint32_t rdrand = 1U << 30U;
-    std::uint64_t value = 0;
-    if ((c & rdrand) != 0)
-        __asm__ volatile("rdrand %0" : "=r"(value) : : "cc");
-    return value;
-#else
-    return 0;
-#endif
-}
-
 void seed() noexcept {
     for (int i = 0; i < 8; ++i) {
         const std::uint64_t words[] = {hardware_random(), __builtin_ia32_rdtsc(), monotonic_ns(),

@@ -2,6 +2,7 @@
 // sysfs, as far as programs look into it: /sys/block, /sys/class/{net,block,tty}, /sys/hypervisor,
 // /sys/kernel.
 #include "sysfs.hpp"
+#include "arch/x86_64/hypercalls.hpp"
 #include "block_node.hpp"
 #include "generated.hpp"
 #include <kernel/initcall.hpp>
@@ -71,23 +72,46 @@ void generate_type(Text& out, Key) noexcept {
     out.append("xen\n");
 }
 void generate_version_major(Text& out, Key) noexcept {
-    out.append("4\n");
+    out.format("%ld\n", hyper::xen_version(CERO_XENVER_version) >> 16);
 }
 void generate_version_minor(Text& out, Key) noexcept {
-    out.append("17\n");
+    out.format("%ld\n", hyper::xen_version(CERO_XENVER_version) & 0xffff);
+}
+/// What the hypervisor writes as a text of `size` bytes, which always ends in NUL.
+template <unsigned command, std::size_t size>
+void generate_text(Text& out, Key) noexcept {
+    char text[size] = {};
+    if (hyper::xen_version(command, text) >= 0)
+        out.format("%.*s\n", static_cast<int>(size - 1), text);
 }
 void generate_uuid(Text& out, Key) noexcept {
-    out.append("00000000-0000-0000-0000-000000000000\n");
+    std::uint8_t handle[16] = {};
+    if (hyper::xen_version(CERO_XENVER_guest_handle, handle) < 0)
+        return;
+    for (std::size_t i = 0; i < sizeof(handle); ++i)
+        out.format("%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", handle[i]);
+    out.append("\n");
 }
 
 constexpr Node type_node{.name = "type", .mode = file_mode, .generate = generate_type};
 constexpr Node major_node{.name = "major", .mode = file_mode, .generate = generate_version_major};
 constexpr Node minor_node{.name = "minor", .mode = file_mode, .generate = generate_version_minor};
-constexpr const Node* version_children[] = {&major_node, &minor_node};
+constexpr Node extra_node{
+    .name = "extra", .mode = file_mode, .generate = generate_text<CERO_XENVER_extraversion, 16>};
+constexpr const Node* version_children[] = {&major_node, &minor_node, &extra_node};
 constexpr Node version_node{
     .name = "version", .mode = directory_mode, .children = version_children};
 constexpr Node uuid_node{.name = "uuid", .mode = file_mode, .generate = generate_uuid};
-constexpr const Node* hypervisor_children[] = {&type_node, &version_node, &uuid_node};
+constexpr Node capabilities_node{.name = "capabilities",
+                                 .mode = file_mode,
+                                 .generate = generate_text<CERO_XENVER_capabilities, 1024>};
+constexpr Node changeset_node{
+    .name = "changeset", .mode = file_mode, .generate = generate_text<CERO_XENVER_changeset, 64>};
+constexpr const Node* properties_children[] = {&capabilities_node, &changeset_node};
+constexpr Node properties_node{
+    .name = "properties", .mode = directory_mode, .children = properties_children};
+constexpr const Node* hypervisor_children[] = {&type_node, &version_node, &uuid_node,
+                                               &properties_node};
 constexpr Node hypervisor{
     .name = "hypervisor", .mode = directory_mode, .children = hypervisor_children};
 

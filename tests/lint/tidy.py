@@ -8,7 +8,7 @@ import sys
 
 from _tree import ROOT, finish
 
-FILES = ["lib/src/format.cpp", "lib/src/string.cpp", "hypervisor/core/event/event.cpp",
+FILES = ["lib/src/format.cpp", "lib/arch/x86_64/string.cpp", "hypervisor/core/event/event.cpp",
          "hypervisor/core/paging/page_type.cpp"]
 DATABASE = ROOT / "build-clang"  # clang's own flags; build.clang uses it too, and runs alone
 

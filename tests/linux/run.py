@@ -121,6 +121,7 @@ class Runner:
             traceback.print_exc(file=log)
             if self.linux is not None and self.linux.rig.console is not None:
                 log.file.write(self.linux.rig.console.tail(200))
+                log.file.write(kernel_log(self.linux))
             self.stop()  # the next stage gets a machine that nothing has happened to
         finally:
             log.close()
@@ -139,6 +140,14 @@ class Runner:
         finally:
             self.stop()
         return self.results
+
+
+def kernel_log(linux):
+    """The end of the guest's, which often tells why a stage failed; the guest may be beyond telling."""
+    try:
+        return "\nthe guest's kernel log:\n" + "\n".join(linux.run("dmesg", 60).splitlines()[-100:]) + "\n"
+    except Exception as error:  # whatever it is, the stage's own failure matters more
+        return f"\nno kernel log of the guest: {error}\n"
 
 
 def versions():

@@ -57,9 +57,12 @@ inline long register_callback(std::uint16_t type, std::uint16_t flags, const voi
     const cero_callback_register argument{type, flags, 0, by_address(entry)};
     return hypercall(CERO_HYPERCALL_callback_op, CERO_CALLBACKOP_register, by_address(&argument));
 }
+inline long xen_version(unsigned command, void* answer = nullptr) noexcept {
+    return hypercall(CERO_HYPERCALL_xen_version, command, by_address(answer));
+}
 /// Delivers events that are pending and unmasked: any hypercall does, this is the cheapest.
 inline void deliver_events() noexcept {
-    static_cast<void>(hypercall(CERO_HYPERCALL_xen_version, CERO_XENVER_version, 0));
+    static_cast<void>(xen_version(CERO_XENVER_version));
 }
 
 /// Up to `Capacity` hypercalls issued as one. What the arguments point to must live until flush().

@@ -7,6 +7,7 @@
 #include "../ext2/ext2.hpp"
 #include "../mem_devices.hpp"
 #include "../page_cache.hpp"
+#include "../random.hpp"
 #include "../tmpfs.hpp"
 
 #include <kernel/log.hpp>
@@ -209,6 +210,9 @@ Nanoseconds monotonic_ns() noexcept {
 }
 Nanoseconds wall_ns() noexcept {
     return wall;
+}
+std::uint64_t hardware_random() noexcept {
+    return 0;
 }
 
 Status copy_from_user(void* to, UserAddress from, std::size_t size) noexcept {

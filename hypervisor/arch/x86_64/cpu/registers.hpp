@@ -86,6 +86,21 @@ inline std::uint64_t exchange_guest_gs_base(std::uint64_t base) noexcept {
     return old;
 }
 
+/// A trap without a descriptor table: the CPU shuts down, which resets a PC.
+inline void triple_fault() noexcept {
+    struct [[gnu::packed]] {
+        std::uint16_t limit;
+        std::uint64_t base;
+    } const no_idt{0, 0};
+    __asm__ volatile("lidt %0; int3" : : "m"(no_idt));
+}
+
+/// Leaves the present stack for good.
+[[noreturn]] inline void continue_on_stack(std::uint64_t top, void (*next)() noexcept) noexcept {
+    __asm__ volatile("mov %0, %%rsp; xor %%ebp, %%ebp; call *%1" : : "r"(top), "r"(next) : "memory");
+    __builtin_unreachable();
+}
+
 inline void write_xcr0(std::uint64_t value) noexcept {
     __asm__ volatile("xsetbv"
                      :
