@@ -36,6 +36,8 @@ public:
         if (vif_ == nullptr)
             return Errno::nomem;
         vif_->name_after(other_id(), id());
+        if (auto mac = xenbus::read(own_key("mac")); mac)
+            has_mac_ = parse_mac(mac->c_str(), mac_);
         for (const char* feature :
              {"feature-rx-copy", "feature-sg", "feature-gso-tcpv4", "feature-gso-tcpv6",
               "feature-ipv6-csum-offload", "feature-split-event-channels"})
@@ -63,6 +65,8 @@ private:
         takes.tso6 = takes.scatter_gather && other_number("feature-gso-tcpv6", 0) != 0;
         TRY(vif_->connect(offers, static_cast<unsigned>(count), takes));
         TRY(bridge_->connect(port_, *vif_, PortKind::guest));
+        if (has_mac_)
+            bridge_->assign(port_, mac_);
         TRY(set_state(State::connected));
         vif_->kick();
         return {};
@@ -91,6 +95,8 @@ private:
     Switch* bridge_{};
     Vif* vif_{};
     SwitchPort port_;
+    MacAddress mac_{}; ///< what the configuration gives the guest; no other guest may use it
+    bool has_mac_{};
 };
 
 constinit xenbus::DriverType type{"vif", xenbus::End::back, xenbus::create_device<Netback>, {}};

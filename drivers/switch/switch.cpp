@@ -73,6 +73,11 @@ void register_host() {
         kernel::printk(kernel::Level::error, "xenbr0: the name is taken\n");
 }
 
+void set_host_address(const MacAddress& mac) {
+    host->set_mac(mac);
+    bridge.assign(host->port, mac);
+}
+
 void take_nic(NetDevice& nic) {
     auto* uplink = new (std::nothrow) Uplink;
     if (uplink == nullptr || !bridge.connect(uplink->port, nic, PortKind::uplink)) {
@@ -82,7 +87,7 @@ void take_nic(NetDevice& nic) {
     kernel::printk(kernel::Level::info, "xenbr0: %s is an uplink\n", nic.name());
     if (!host_has_nic_address) {
         host_has_nic_address = true;
-        host->set_mac(nic.mac());
+        set_host_address(nic.mac());
     }
 }
 
@@ -95,7 +100,7 @@ void start_switch() {
         return;
     }
     // Locally administered; replaced by the address of the first NIC.
-    host->set_mac(MacAddress{{0x02, 0x00, 0x00, 0xce, 0x60, 0x01}});
+    set_host_address(MacAddress{{0x02, 0x00, 0x00, 0xce, 0x60, 0x01}});
     set_nic_taker(take_nic);
 }
 CERO_INITCALL(subsys, start_switch);
@@ -143,6 +148,11 @@ Status Switch::connect(SwitchPort& port, NetDevice& device, PortKind kind) noexc
     return {};
 }
 
+void Switch::assign(SwitchPort& port, const MacAddress& mac) noexcept {
+    kernel::SpinGuard guard{lock_};
+    table_.assign(mac, port.number_);
+}
+
 void Switch::disconnect(SwitchPort& port) noexcept {
     port.device_->set_receiver(nullptr);
     kernel::SpinGuard guard{lock_};
@@ -173,7 +183,12 @@ void Switch::forward_one(SwitchPort& from, PacketBuffer& packet, std::uint64_t n
         return;
     }
     const MacAddress& destination = addresses[0];
-    table_.learn(addresses[1], from.number_, now, from.kind_ == PortKind::guest ? guest_quota : 0);
+    if (!table_.learn(addresses[1], from.number_, now,
+                      from.kind_ == PortKind::guest ? guest_quota : 0)) {
+        ++from.forged_;
+        packet.release();
+        return;
+    }
     if (destination.is_multicast())
         return flood(from, packet);
     const ForwardingTable::Port number = table_.lookup(destination, now);

@@ -22,6 +22,8 @@ public:
     void receive(PacketList& packets) noexcept override;
     void disconnect() noexcept;
     [[nodiscard]] bool is_connected() const noexcept { return owner_ != nullptr; }
+    /// Frames dropped because their source address belongs to another port.
+    [[nodiscard]] std::uint64_t forged() const noexcept { return forged_; }
 
 private:
     friend class Switch;
@@ -29,6 +31,7 @@ private:
     NetDevice* device_{};
     ForwardingTable::Port number_{};
     PortKind kind_{};
+    std::uint64_t forged_{};
     PacketList outgoing_; ///< collected during one batch
     bool touched_{};
 };
@@ -48,6 +51,9 @@ public:
 
     /// Connects a device through `port`; nospc when all ports are taken.
     [[nodiscard]] Status connect(SwitchPort& port, NetDevice& device, PortKind kind) noexcept;
+    /// Frames from `mac` are taken from a connected `port` only, until it is disconnected or given
+    /// another address.
+    void assign(SwitchPort& port, const MacAddress& mac) noexcept;
 
 private:
     friend class SwitchPort;

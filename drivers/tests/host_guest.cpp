@@ -2,6 +2,7 @@
 // The kernel functions that back ends call, on a HostGuest.
 #include "host_guest.hpp"
 
+#include <kernel/boot.hpp>
 #include <kernel/memory.hpp>
 #include <kernel/sync.hpp>
 #include <kernel/time.hpp>
@@ -19,6 +20,7 @@ namespace host {
 using kernel::page_size;
 
 HostGuest* HostGuest::current = nullptr;
+kernel::Nanoseconds HostGuest::now = 0;
 
 HostGuest::HostGuest(unsigned frames)
     : file_{memfd_create("guest", 0)}, frames_{frames}, memory_{}, grants_(8) {
@@ -175,7 +177,10 @@ void Timer::cancel() noexcept {
     host::timers.erase(this);
 }
 Nanoseconds monotonic_ns() noexcept {
-    return 0;
+    return HostGuest::now;
+}
+bool is_initial_domain() noexcept {
+    return false;
 }
 
 void WaitQueue::prepare(Waiter&, bool) noexcept {}

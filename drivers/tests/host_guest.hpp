@@ -55,6 +55,7 @@ public:
     void close(kernel::event::Port port);
 
     static HostGuest* current;
+    static kernel::Nanoseconds now; ///< what the clock shows
 
 private:
     struct Grant {

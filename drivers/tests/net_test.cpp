@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Packets: slots from hostile guests, checksums, segmentation; the forwarding table.
+// Packets: slots from hostile guests, checksums, segmentation; the switch and its table.
 #include "netif/packet_slots.hpp"
+#include "switch/switch.hpp"
 #include "switch/table.hpp"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -228,13 +230,13 @@ MacAddress mac(unsigned number) {
 
 TEST(ForwardingTable, LearnsMovesAndAges) {
     ForwardingTable table;
-    table.learn(mac(1), 3, 0, 0);
+    EXPECT_TRUE(table.learn(mac(1), 3, 0, 0));
     EXPECT_EQ(table.lookup(mac(1), 100), 3);
-    table.learn(mac(1), 4, 100, 0);
+    EXPECT_TRUE(table.learn(mac(1), 4, 100, 0));
     EXPECT_EQ(table.lookup(mac(1), 100), 4);
     EXPECT_EQ(table.lookup(mac(1), 100 + ForwardingTable::max_age + 1), ForwardingTable::no_port);
     EXPECT_EQ(table.lookup(mac(2), 0), ForwardingTable::no_port);
-    table.learn(MacAddress{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}, 4, 0, 0);
+    EXPECT_TRUE(table.learn(MacAddress{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}, 4, 0, 0));
     EXPECT_EQ(table.lookup(MacAddress{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}, 0),
               ForwardingTable::no_port);
     table.forget_port(4);
@@ -245,17 +247,175 @@ TEST(ForwardingTable, LearnsMovesAndAges) {
 TEST(ForwardingTable, AFloodingGuestPushesNobodyOut) {
     ForwardingTable table;
     for (unsigned i = 0; i < 100; ++i)
-        table.learn(mac(i), static_cast<ForwardingTable::Port>(1 + i % 4), 10, 0);
+        EXPECT_TRUE(table.learn(mac(i), static_cast<ForwardingTable::Port>(1 + i % 4), 10, 0));
     unsigned known = 0;
     for (unsigned i = 0; i < 100; ++i)
         known += table.lookup(mac(i), 10) != ForwardingTable::no_port;
     for (unsigned i = 0; i < 100000; ++i)
-        table.learn(mac(1000 + i), 9, 10, 64);
+        EXPECT_TRUE(table.learn(mac(1000 + i), 9, 10, 64));
     EXPECT_LE(table.entries_of(9), 64u);
     unsigned still = 0;
     for (unsigned i = 0; i < 100; ++i)
         still += table.lookup(mac(i), 10) != ForwardingTable::no_port;
     EXPECT_EQ(still, known);
+}
+
+TEST(ForwardingTable, AGuestTakesNoAddressThatAnotherPortUses) {
+    constexpr std::uint64_t later = ForwardingTable::max_age + 1;
+    ForwardingTable table;
+    EXPECT_TRUE(table.learn(mac(1), 0, 0, 0));  // the gateway, behind an uplink
+    EXPECT_TRUE(table.learn(mac(2), 1, 0, 64)); // a neighbour
+    EXPECT_FALSE(table.learn(mac(1), 2, 1, 64));
+    EXPECT_FALSE(table.learn(mac(2), 2, 1, 64));
+    EXPECT_EQ(table.lookup(mac(1), 1), 0);
+    EXPECT_EQ(table.lookup(mac(2), 1), 1);
+    EXPECT_EQ(table.entries_of(2), 0u);
+    EXPECT_TRUE(table.learn(mac(2), 0, 1, 0)); // it was moved to another machine
+    EXPECT_EQ(table.lookup(mac(2), 1), 0);
+    EXPECT_TRUE(table.learn(mac(2), 2, 1 + later, 64)); // nobody has used it for long
+    EXPECT_EQ(table.lookup(mac(2), 1 + later), 2);
+    table.forget_port(2); // the guest is created again
+    EXPECT_TRUE(table.learn(mac(2), 3, 1 + later, 64));
+    EXPECT_EQ(table.lookup(mac(2), 1 + later), 3);
+}
+
+TEST(ForwardingTable, AgedAddressesCountForTheQuotaOfWhoTakesThem) {
+    ForwardingTable table;
+    for (unsigned i = 0; i < 200; ++i)
+        EXPECT_TRUE(table.learn(mac(i), 1, 0, 0));
+    for (unsigned i = 0; i < 200; ++i)
+        EXPECT_TRUE(table.learn(mac(i), 2, ForwardingTable::max_age + 1, 64));
+    EXPECT_EQ(table.entries_of(2), 64u);
+}
+
+TEST(ForwardingTable, AssignedAddressesAreSafeWhileTheirPortIsSilent) {
+    ForwardingTable table;
+    EXPECT_TRUE(table.learn(mac(1), 9, 0, 64)); // before the owner is there
+    table.assign(mac(1), 1);
+    EXPECT_EQ(table.lookup(mac(1), 0), 1);
+    EXPECT_EQ(table.entries_of(9), 0u);
+    EXPECT_FALSE(table.learn(mac(1), 9, 0, 64));
+    EXPECT_FALSE(table.learn(mac(1), 0, 0, 0)); // nor by an uplink
+    EXPECT_EQ(table.lookup(mac(1), 0), 1);
+    for (unsigned i = 2; i < 100000; ++i) // fill its bucket, and its own quota
+        EXPECT_TRUE(table.learn(mac(i), 9, 0, 64));
+    for (unsigned i = 0; i < 64; ++i)
+        EXPECT_TRUE(table.learn(mac(200000 + i), 1, 0, 64));
+    EXPECT_TRUE(table.learn(mac(1), 1, 0, 64));
+    EXPECT_EQ(table.lookup(mac(1), 0), 1);
+    table.forget_port(1);
+    EXPECT_EQ(table.lookup(mac(1), 0), ForwardingTable::no_port);
+    EXPECT_TRUE(table.learn(mac(1), 9, ForwardingTable::max_age + 1, 64));
+}
+
+TEST(ForwardingTable, AnAddressAssignedTwiceMoves) {
+    ForwardingTable table;
+    table.assign(mac(1), 1); // a domain that has crashed and is kept
+    EXPECT_TRUE(table.learn(mac(1), 1, 0, 64));
+    table.assign(mac(1), 2); // the one started in its place
+    EXPECT_EQ(table.lookup(mac(1), 0), ForwardingTable::no_port);
+    EXPECT_TRUE(table.learn(mac(1), 2, 0, 64));
+    EXPECT_EQ(table.lookup(mac(1), 0), 2);
+    table.forget_port(1);
+    EXPECT_EQ(table.lookup(mac(1), 0), 2);
+}
+
+TEST(MacAddress, TextIsParsedWhollyOrNotAtAll) {
+    MacAddress parsed;
+    EXPECT_TRUE(parse_mac("00:16:3e:Ab:cD:09", parsed));
+    EXPECT_EQ(parsed, (MacAddress{{0x00, 0x16, 0x3e, 0xab, 0xcd, 0x09}}));
+    for (const char* text : {"", "00", "00:16:3e:ab:cd", "00:16:3e:ab:cd:9", "00:16:3e:ab:cd:09 ",
+                             "00-16-3e-ab-cd-09", "00:16:3e:ab:cd:0g"})
+        EXPECT_FALSE(parse_mac(text, parsed)) << text;
+}
+
+/// A device on the switch: counts what it is sent, by the sources' last byte.
+struct Station final : NetDevice {
+    std::vector<unsigned> sources;
+    SwitchPort port;
+    void transmit(PacketList& packets) noexcept override {
+        while (PacketBuffer* packet = packets.pop_front()) {
+            MacAddress addresses[2];
+            packet->copy_out(0, addresses, sizeof addresses);
+            sources.push_back(addresses[1].byte[5]);
+            packet->release();
+        }
+    }
+    void send(const MacAddress& to, const MacAddress& from) {
+        std::uint8_t frame[60]{};
+        std::copy_n(to.byte, 6, frame);
+        std::copy_n(from.byte, 6, frame + 6);
+        PacketBuffer* packet = PacketBuffer::allocate();
+        ASSERT_NE(packet, nullptr);
+        ASSERT_TRUE(packet->append(frame, sizeof frame));
+        PacketList list;
+        list.push_back(*packet);
+        deliver(list);
+        EXPECT_TRUE(list.empty());
+    }
+};
+
+class SwitchTest : public ::testing::Test {
+protected:
+    SwitchTest() {
+        EXPECT_TRUE(bridge.connect(host.port, host, PortKind::host));
+        EXPECT_TRUE(bridge.connect(uplink.port, uplink, PortKind::uplink));
+        EXPECT_TRUE(bridge.connect(guest.port, guest, PortKind::guest));
+        EXPECT_TRUE(bridge.connect(rogue.port, rogue, PortKind::guest));
+        bridge.assign(host.port, mac(1));
+        bridge.assign(guest.port, mac(3));
+        bridge.assign(rogue.port, mac(4));
+    }
+    Switch bridge{"test"}; // outlives its ports
+    Station host, uplink, guest, rogue;
+};
+
+TEST_F(SwitchTest, FramesReachWhomTheyAreFor) {
+    guest.send(mac(1), mac(3)); // before the host has sent anything
+    EXPECT_EQ(host.sources, std::vector<unsigned>{3});
+    host.send(mac(3), mac(1));
+    EXPECT_EQ(guest.sources, std::vector<unsigned>{1});
+    EXPECT_TRUE(uplink.sources.empty());
+    EXPECT_TRUE(rogue.sources.empty());
+}
+
+TEST_F(SwitchTest, AGuestIsNobodyElse) {
+    uplink.send(mac(1), mac(2)); // the gateway is heard of
+    host.sources.clear();
+    for (const unsigned victim : {1u, 2u, 3u})
+        rogue.send(mac(4), mac(victim)); // to itself: only to be learnt
+    rogue.send(mac(0xff), mac(1));       // flooded
+    EXPECT_EQ(rogue.port.forged(), 4u);
+    EXPECT_TRUE(host.sources.empty());
+    EXPECT_TRUE(uplink.sources.empty());
+    guest.send(mac(1), mac(3));
+    guest.send(mac(2), mac(3));
+    uplink.send(mac(3), mac(2));
+    EXPECT_EQ(host.sources, std::vector<unsigned>{3});
+    EXPECT_EQ(uplink.sources, std::vector<unsigned>{3});
+    EXPECT_EQ(guest.sources, std::vector<unsigned>{2});
+    EXPECT_TRUE(rogue.sources.empty());
+}
+
+TEST_F(SwitchTest, TheHostsAddressComesFromNoWire) {
+    uplink.send(mac(3), mac(1));
+    EXPECT_EQ(uplink.port.forged(), 1u);
+    EXPECT_TRUE(guest.sources.empty());
+    guest.send(mac(1), mac(3));
+    EXPECT_EQ(host.sources, std::vector<unsigned>{3});
+}
+
+TEST_F(SwitchTest, AGuestCreatedAgainHasItsAddressAtOnce) {
+    uplink.send(mac(3), mac(2));
+    guest.send(mac(2), mac(3));
+    Station again;
+    ASSERT_TRUE(bridge.connect(again.port, again, PortKind::guest));
+    bridge.assign(again.port, mac(3));
+    again.send(mac(2), mac(3)); // while the old port is still there
+    EXPECT_EQ(again.port.forged(), 0u);
+    guest.port.disconnect();
+    uplink.send(mac(3), mac(2));
+    EXPECT_EQ(again.sources, std::vector<unsigned>{2});
 }
 
 } // namespace

@@ -24,6 +24,8 @@ struct MacAddress {
     [[nodiscard]] bool is_multicast() const noexcept { return (byte[0] & 1) != 0; }
     constexpr auto operator<=>(const MacAddress&) const noexcept = default;
 };
+/// "xx:xx:xx:xx:xx:xx", nothing more. False: it is not that.
+[[nodiscard]] bool parse_mac(const char* text, MacAddress& mac) noexcept;
 
 enum class Checksum : std::uint8_t {
     complete, ///< the packet carries its checksums; nobody has verified them
