@@ -48,15 +48,30 @@ std::string Core::home_of(DomainNumber domain) {
     return "/local/domain/" + std::to_string(domain);
 }
 
+void Core::add(Connection& connection) {
+    connections_.insert(&connection);
+    if (connection.is_kernel)
+        kernel_ = &connection;
+}
+
+void Core::remove(Connection& connection) {
+    connections_.erase(&connection);
+    if (kernel_ == &connection)
+        kernel_ = nullptr;
+}
+
 bool Core::is_congested(const Connection& connection) const noexcept {
     if (connection.caller.is_privileged())
         return connection.queued_messages() >= limits_.control_queue / 2;
+    if (kernel_ != nullptr && kernel_->queued_events() >= limits_.kernel_events)
+        return true;
     return connection.queued_replies() >= limits_.outstanding;
 }
 
 bool Core::serve(Connection& connection) {
     bool worked = false;
-    while (!connection.is_doomed() && !is_congested(connection)) {
+    connection.has_had_turn = false;
+    while (!connection.is_doomed() && !connection.has_had_turn && !is_congested(connection)) {
         const auto message = connection.decoder.next();
         if (!message)
             break;
@@ -85,7 +100,7 @@ bool Core::serve(Connection& connection) {
             new_watch_pending_ = false;
             const Watch& fresh = connection.watches.back();
             connection.push_event(std::string_view{fresh.path}.substr(fresh.prefix.size()),
-                                  fresh.token, limits_);
+                                  fresh.token, limits_, true);
         }
         if (on_change && !changes.empty())
             on_change(changes);
@@ -94,6 +109,7 @@ bool Core::serve(Connection& connection) {
             announce("@introduceDomain");
         if (type == Op::release && answer)
             announce("@releaseDomain");
+        connection.has_had_turn = type == Op::transaction_end && !connection.caller.is_privileged();
     }
     return worked;
 }
@@ -390,9 +406,11 @@ void Core::notify_one(Connection& connection, const Watch& watch, const Change& 
 
 void Core::notify(const std::vector<Change>& changes) {
     for (const Change& change : changes)
-        for (Connection* connection : connections_)
+        for (Connection* connection : connections_) {
+            work_ += connection->watches.size();
             for (const Watch& watch : connection->watches)
                 notify_one(*connection, watch, change);
+        }
 }
 
 void Core::announce(std::string_view special) {

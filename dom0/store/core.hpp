@@ -6,6 +6,7 @@
 #include "store/tree.hpp"
 
 #include <set>
+#include <utility>
 
 namespace cero::store {
 
@@ -27,17 +28,22 @@ class Core {
 public:
     Core(DomainService& domains, Limits limits) : domains_{domains}, limits_{limits} {}
 
-    void add(Connection& connection) { connections_.insert(&connection); }
-    void remove(Connection& connection) { connections_.erase(&connection); }
+    void add(Connection& connection);
+    void remove(Connection& connection);
 
-    /// Handles what the connection's decoder holds, until it is empty or the client has too many
-    /// unread answers. Returns whether anything was handled.
+    /// Handles what the connection's decoder holds, until it is empty, the client is congested, or
+    /// a guest has had its turn: the end of a transaction is many requests' work. Returns whether
+    /// anything was handled.
     bool serve(Connection& connection);
-    /// True when serve() would not take another request now.
+    /// True when serve() would not take another request now: the client has too many unread
+    /// answers, or it is a guest and dom0's kernel is behind with its events.
     [[nodiscard]] bool is_congested(const Connection& connection) const noexcept;
 
     /// Sends "@introduceDomain" or "@releaseDomain" to those who watch it.
     void announce(std::string_view special);
+
+    /// How many times a change was held against a watch since the last call: the measure of work.
+    [[nodiscard]] std::size_t take_work() noexcept { return std::exchange(work_, 0); }
 
     /// Hears of every change of the tree, after it has been made.
     std::function<void(const std::vector<Change>&)> on_change;
@@ -84,6 +90,8 @@ private:
     Limits limits_;
     Tree tree_;
     std::set<Connection*> connections_;
+    Connection* kernel_{nullptr};
+    std::size_t work_{0};
     std::uint32_t next_transaction_{1};
     bool new_watch_pending_{false}; ///< the reply to come is followed by the first event
 };

@@ -24,9 +24,9 @@ void store(std::uint32_t& word, std::uint32_t value) noexcept {
 bool RingTransport::take_requests(Core& core) {
     if (broken_)
         return false;
-    core.serve(connection_); // what an earlier congestion left in the decoder
-    bool took = false;
-    while (!connection_.is_doomed() && !core.is_congested(connection_)) {
+    bool took = core.serve(connection_); // what an earlier congestion left in the decoder
+    while (!connection_.is_doomed() && !connection_.has_had_turn &&
+           !core.is_congested(connection_)) {
         const std::uint32_t available = load(page_->req_prod) - consumed_;
         if (available > ring_size) {
             broken_ = true;

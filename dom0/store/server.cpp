@@ -50,6 +50,7 @@ void Server::connect_kernel(const SavedClient* saved) {
     domain->port = static_cast<cero_evtchn_port>(port);
     domain->remote_port = kernel.port;
     domain->page = std::move(kernel.page);
+    domain->connection.is_kernel = true;
     domain->attach(saved);
     core_.add(domain->connection);
     events_->notify(domain->port); // Linux takes the first event for the sign that we are here
@@ -369,10 +370,17 @@ bool Server::pump_rings() {
     std::vector<DomainNumber> numbers;
     for (const auto& [number, domain] : domains_)
         numbers.push_back(number);
+    // One guest's events can make the others wait for dom0's kernel: the next one is first then.
+    const auto first_guest = std::upper_bound(numbers.begin(), numbers.end(), DomainNumber{0});
+    std::rotate(first_guest, std::upper_bound(first_guest, numbers.end(), last_served_),
+                numbers.end());
     bool progress = false;
     for (const DomainNumber number : numbers)
-        if (const auto at = domains_.find(number); at != domains_.end() && at->second->ring)
-            progress = at->second->ring->take_requests(core_) || progress;
+        if (const auto at = domains_.find(number);
+            at != domains_.end() && at->second->ring && at->second->ring->take_requests(core_)) {
+            progress = true;
+            last_served_ = number == 0 ? last_served_ : number;
+        }
     save();
     for (const auto& [number, domain] : domains_) {
         if (!domain->ring)
@@ -391,9 +399,14 @@ void Server::pump_all() {
     for (Client& client : clients_)
         core_.serve(client.connection);
     constexpr int rounds_max = 16; // then the sockets have their turn
+    constexpr std::size_t work_max = 100'000;
     bool progress = true;
-    for (int round = 0; progress && round < rounds_max; ++round)
+    (void)core_.take_work(); // of the sockets
+    std::size_t work = 0;
+    for (int round = 0; progress && round < rounds_max && work < work_max; ++round) {
         progress = pump_rings();
+        work += core_.take_work();
+    }
     more_to_pump_ = progress;
     for (auto at = clients_.begin(); at != clients_.end();) {
         write_client(*at);

@@ -94,6 +94,7 @@ private:
     control::GrantMapper grants_;
     cero_evtchn_port death_port_{};
     bool more_to_pump_{false};
+    DomainNumber last_served_{0}; ///< the guest whose requests were taken last
 };
 
 /// Program entry of `cero-store`.

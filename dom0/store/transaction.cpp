@@ -2,7 +2,33 @@
 // Transactions by snapshot, generation check and replay.
 #include "store/transaction.hpp"
 
+#include <algorithm>
+#include <map>
+
 namespace cero::store {
+
+namespace {
+
+/// Steps that repeat each other are one change to all others: each path at most once as removed and
+/// once as changed, where it was last. What the first removal took away is all that others had
+/// seen.
+std::vector<Change> once_per_path(std::vector<Change> all) {
+    std::map<std::string_view, const Change*> first_removals;
+    for (const Change& change : all)
+        if (change.removed)
+            first_removals.try_emplace(change.path, &change);
+    std::set<std::pair<std::string_view, bool>> seen;
+    std::vector<Change> kept;
+    for (auto change = all.rbegin(); change != all.rend(); ++change) {
+        if (!seen.emplace(change->path, change->removed != nullptr).second)
+            continue;
+        kept.push_back(change->removed ? *first_removals.at(change->path) : *change);
+    }
+    std::reverse(kept.begin(), kept.end());
+    return kept;
+}
+
+} // namespace
 
 Status Transaction::touch(std::string_view path) {
     if (touched_.contains(path))
@@ -104,7 +130,7 @@ Status Transaction::commit(Tree& live, const TreeLimits& limits,
             return done.error() == Errno::nospc ? Errno::nospc : Errno::again;
     }
     live = std::move(trial);
-    for (Change& change : trial_changes)
+    for (Change& change : once_per_path(std::move(trial_changes)))
         changes.push_back(std::move(change));
     return {};
 }

@@ -1,78 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // XenStore's requests as clients see them: replies, order of events, quotas, rings.
-#include "store/core.hpp"
 #include "store/ring.hpp"
-
-#include <gtest/gtest.h>
+#include "store_client.hpp"
 
 #include <cstring>
 #include <random>
 
 namespace cero::store {
 namespace {
-
-using namespace std::string_literals;
-
-class FakeDomains final : public DomainService {
-public:
-    std::set<DomainNumber> introduced;
-    Status introduce(DomainNumber domain, std::uint64_t, std::uint32_t) override {
-        introduced.insert(domain);
-        return {};
-    }
-    Status release(DomainNumber domain) override {
-        return introduced.erase(domain) != 0 ? Status{} : Status{Errno::noent};
-    }
-    bool is_introduced(DomainNumber domain) const override { return introduced.contains(domain); }
-    Status resume(DomainNumber domain) override {
-        return introduced.contains(domain) ? Status{} : Status{Errno::noent};
-    }
-    Status set_target(DomainNumber, DomainNumber) override { return {}; }
-};
-
-struct Client {
-    Client(Core& with, DomainNumber domain) : core{with}, connection{domain} {
-        core.add(connection);
-    }
-    ~Client() { core.remove(connection); }
-
-    void send(Op op, std::string payload, std::uint32_t transaction = 0) {
-        std::string bytes;
-        encode_to(bytes, op, ++request, transaction, payload);
-        connection.decoder.feed(bytes);
-        core.serve(connection);
-    }
-    std::optional<Message> receive() {
-        if (!connection.has_output())
-            return std::nullopt;
-        Decoder decoder;
-        const std::string bytes{connection.output()};
-        connection.consume_output(bytes.size());
-        decoder.feed(bytes);
-        return decoder.next();
-    }
-    /// Sends and returns the payload of the reply, errors as "!NAME".
-    std::string ask(Op op, std::string payload, std::uint32_t transaction = 0) {
-        send(op, std::move(payload), transaction);
-        const auto reply = receive();
-        if (!reply)
-            return "(nothing)";
-        EXPECT_EQ(reply->request, request);
-        if (reply->type == 16)
-            return "!" + reply->payload.substr(0, reply->payload.size() - 1);
-        return reply->payload;
-    }
-    std::string event() {
-        const auto message = receive();
-        if (!message)
-            return "(nothing)";
-        EXPECT_EQ(message->type, 15u);
-        return message->payload;
-    }
-    Core& core;
-    Connection connection;
-    std::uint32_t request{};
-};
 
 /// Serves a ring as the server does, without a journal, until there is nothing to do. Returns
 /// whether the other side must be notified.
@@ -87,18 +22,6 @@ bool pump(RingTransport& ring, Core& core) {
     }
     return notify;
 }
-
-const std::string ok = "OK\0"s;
-
-struct CoreTest : testing::Test {
-    FakeDomains domains;
-    Core core{domains, Limits{}};
-    Client control{core, 0};
-    void SetUp() override {
-        ASSERT_EQ(control.ask(Op::mkdir, "/local/domain/5\0"s), ok);
-        ASSERT_EQ(control.ask(Op::set_perms, "/local/domain/5\0n5\0"s), ok);
-    }
-};
 
 TEST_F(CoreTest, ReadWriteDirectory) {
     Client guest{core, 5};
