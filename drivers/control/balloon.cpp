@@ -66,6 +66,7 @@ void complain(std::uint64_t wanted) {
 
 void start_balloon_thread(void*) {
     target_watch.path = target_path;
+    target_watch.any_path = true;
     target_watch.fired = target_fired;
     if (!xenbus::add_watch(target_watch))
         kernel::printk(kernel::Level::error, "balloon: cannot watch %s\n", target_path);

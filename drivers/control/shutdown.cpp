@@ -77,6 +77,7 @@ void start_control_thread(void*) {
     shutdown_watch.path = shutdown_path;
     shutdown_watch.fired = shutdown_fired;
     sysrq_watch.path = sysrq_path;
+    shutdown_watch.any_path = sysrq_watch.any_path = true;
     sysrq_watch.fired = sysrq_fired;
     if (!xenbus::add_watch(shutdown_watch) || !xenbus::add_watch(sysrq_watch))
         kernel::printk(kernel::Level::error, "control: cannot watch\n");

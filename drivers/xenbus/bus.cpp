@@ -67,12 +67,11 @@ private:
         update(node, is_own_directory || std::strcmp(path + length, "/state") == 0);
     }
 
-    /// Looks at everything: new directories and those gone.
+    /// Looks at everything: new directories, those gone, and the others' states.
     void scan() {
         for (Device* device = devices_.front(); device != nullptr;) {
             Device* next = devices_.next(*device);
-            if (!exists(device->own()))
-                remove_device(*device);
+            look_at_own(*device);
             device = next;
         }
         for (DriverType& type : types)
@@ -168,6 +167,7 @@ private:
             return;
         }
         device->watch_.path = device->other_state_path_;
+        device->watch_.any_path = true; // the other end makes as many names below as it likes
         device->watch_.context = device;
         device->watch_.fired = Device::watch_fired;
         const Status watched = add_watch(device->watch_);

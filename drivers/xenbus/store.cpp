@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // XenStore client: one connection, many requests in flight, one reader thread and one watch thread.
-#include "store.hpp"
+#include "event_queue.hpp"
 #include "wire.hpp"
 
 #include <cero/lib/format.hpp>
@@ -13,17 +13,11 @@
 #include <kernel/thread.hpp>
 
 #include <cstring>
+#include <new>
 
 namespace drivers::xenbus {
 
 namespace {
-
-/// A change that the watch thread has yet to report. Allocated with its path behind it.
-struct FiredEvent {
-    cero::ListLink link{};
-    Watch* watch{};
-    char path[1]{};
-};
 
 /// The one connection. Locks: send (mutex: one message at a time into the ring), lists (spin).
 struct Connection {
@@ -34,7 +28,7 @@ struct Connection {
     kernel::WaitQueue callback_done;
     cero::IntrusiveList<Exchange, &Exchange::link> pending;
     cero::IntrusiveList<Watch, &Watch::link> watches;
-    cero::IntrusiveList<FiredEvent, &FiredEvent::link> events;
+    EventQueue events;
     Watch* running{}; ///< whose callback runs
     kernel::Thread* watch_thread{};
     ByteRing requests;
@@ -78,7 +72,19 @@ Exchange* take_pending(std::uint32_t id) {
     return nullptr;
 }
 
-/// Queues a watch event, unless the same one is waiting already: that bounds the queue.
+/// Allocated with its path behind it; null when memory is out.
+FiredEvent* make_event(const char* path, std::size_t size) {
+    void* block = kernel::kmalloc(sizeof(FiredEvent) + size);
+    if (block == nullptr)
+        return nullptr;
+    char* copy = static_cast<char*>(block) + sizeof(FiredEvent);
+    std::memcpy(copy, path, size);
+    auto* event = ::new (block) FiredEvent;
+    event->path = copy;
+    return event;
+}
+
+/// Queues the watch event of a message.
 void queue_event(const char* payload, std::size_t size) {
     const std::size_t path_size = strlen(payload) + 1;
     if (path_size >= size)
@@ -86,30 +92,18 @@ void queue_event(const char* payload, std::size_t size) {
     std::uint32_t id = 0;
     for (const char* digit = payload + path_size; *digit >= '0' && *digit <= '9'; ++digit)
         id = id * 10 + static_cast<std::uint32_t>(*digit - '0');
-    auto* event = static_cast<FiredEvent*>(kernel::kzalloc(sizeof(FiredEvent) + path_size));
-    if (event == nullptr) {
-        kernel::printk(kernel::Level::error, "xenbus: no memory for a watch event on %s\n",
-                       payload);
-        return;
-    }
-    std::memcpy(event->path, payload, path_size);
+    FiredEvent* event = make_event(payload, path_size);
     {
         kernel::SpinGuard guard{store.lists};
         for (Watch& watch : store.watches)
-            if (watch.id == id)
-                event->watch = &watch;
-        for (FiredEvent& other : store.events)
-            if (other.watch == event->watch && std::strcmp(other.path, event->path) == 0)
-                event->watch = nullptr;
-        if (event->watch != nullptr) {
-            store.events.push_back(*event);
-            event = nullptr;
-        }
+            if (watch.id == id) {
+                event = store.events.add(watch, event);
+                break;
+            }
     }
-    if (event != nullptr)
+    if (event != nullptr) // not needed
         kernel::kfree(event);
-    else
-        store.fired.wake_one();
+    store.fired.wake_one();
 }
 
 void dispatch_message() {
@@ -177,16 +171,18 @@ void watcher(void*) {
         FiredEvent* event;
         {
             kernel::SpinGuard guard{store.lists};
-            event = store.events.pop_front();
+            event = store.events.take();
             if (event != nullptr)
                 store.running = event->watch;
         }
         if (event == nullptr)
             continue;
+        const bool is_allocated = EventQueue::is_allocated(*event);
         event->watch->fired(*event->watch, event->path);
-        store.running = nullptr;
+        store.running = nullptr; // an event that is the watch's own may be gone from here on
         store.callback_done.wake_all();
-        kernel::kfree(event);
+        if (is_allocated)
+            kernel::kfree(event);
     }
 }
 
@@ -434,14 +430,8 @@ void remove_watch(Watch& watch) {
     {
         kernel::SpinGuard guard{store.lists};
         store.watches.remove(watch);
-        for (FiredEvent* event = store.events.front(); event != nullptr;) {
-            FiredEvent* next = store.events.next(*event);
-            if (event->watch == &watch) {
-                store.events.remove(*event);
-                kernel::kfree(event);
-            }
-            event = next;
-        }
+        while (FiredEvent* event = store.events.forget(watch))
+            kernel::kfree(event);
     }
     if (kernel::current() != store.watch_thread)
         store.callback_done.wait([&] { return store.running != &watch; });

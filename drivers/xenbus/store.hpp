@@ -3,7 +3,7 @@
 //
 //   caller ──request──▶ send lock ─▶ req ring ─▶ store        store ─▶ rsp ring ─▶ reader thread
 //   caller ◀──reply────────────── matched by req_id ◀──────────────────────────────┤
-//   watch thread ◀─ queue of events (one per watch and path) ◀──────────────────────┘
+//   watch thread ◀─ queue of events (bounded per watch) ◀───────────────────────────┘
 #pragma once
 
 #include <cero/lib/intrusive_list.hpp>
@@ -88,14 +88,29 @@ Status transact(Body body) {
     }
 }
 
+struct Watch;
+
+/// A change that the watch thread has yet to report.
+struct FiredEvent {
+    cero::ListLink link{};
+    Watch* watch{};
+    const char* path{};
+};
+
 /// Interest in a node and everything below. The owner keeps it alive until remove_watch() returns.
+/// When many changes wait to be reported, one call with the watched path itself stands for them.
 struct Watch {
     const char* path{}; ///< must outlive the registration
+    /// `fired` does not look at its path, so one waiting event is enough. For nodes below which
+    /// somebody hostile writes.
+    bool any_path{};
     /// Watch thread; may make requests. `path` is what changed, named in the way the watch was.
     void (*fired)(Watch& watch, const char* path){};
     void* context{};
     cero::ListLink link{};
     std::uint32_t id{};
+    FiredEvent whole{};       ///< EventQueue's: something changed, no matter what
+    unsigned waiting_paths{}; ///< EventQueue's: other events of this watch
 };
 Status add_watch(Watch& watch);
 /// Afterwards `fired` does not run any more. May be called from within `fired`.
