@@ -162,6 +162,58 @@ void single_step() {
     check_equal("TF after the handler cleared it", static_cast<long>(flags & 0x100), 0);
 }
 
+// Steps over one instruction, or runs into a breakpoint at it, on the stack given.
+asm(R"(
+        .text
+watched_step:
+        push %rbx
+        push %r12
+        mov %rsp, %rbx
+        mov %rdi, %rsp
+        mov $0x12345678, %r12d
+        push %rsi
+        popfq
+        .global watched_here
+watched_here:
+        nop
+        mov %rbx, %rsp
+        pop %r12
+        pop %rbx
+        ret
+)");
+extern "C" void watched_step(Word stack, Word rflags);
+extern "C" const char watched_here[];
+
+unsigned watched_hits, watched_steps;
+
+bool watched(Regs& regs) {
+    if (regs.vector != debug)
+        return false;
+    set_debugreg(7, 0x400);
+    regs.rflags &= ~Word{0x100};
+    ++(regs.rip - address(watched_here) <= 1 ? watched_steps : watched_hits);
+    return true;
+}
+
+// The hypervisor's store of a debug exception's frame raises the next: that one is not the guest's.
+void watchpoint_on_the_frame() {
+    Page* const stack = take_page();
+    const Word top = address(stack + 1);
+    constexpr Word watch_write_8 = 1 | 1 << 16 | 2 << 18, break_at_1 = 1 << 2;
+    trap_hook = watched;
+    for (const bool step : {true, false}) {
+        watched_hits = watched_steps = 0;
+        check_equal("watchpoint", set_debugreg(0, top - 56), 0);
+        check_equal("breakpoint", set_debugreg(1, address(watched_here)), 0);
+        check_equal("both on", set_debugreg(7, 0x400 | watch_write_8 | (step ? 0 : break_at_1)), 0);
+        watched_step(top, step ? 0x302 : 0x202);
+        check_equal(step ? "single step" : "breakpoint hit", watched_steps, 1);
+        // By the handler here, which pushes to the same place.
+        check_equal("watchpoint hit", watched_hits, 1);
+    }
+    trap_hook = nullptr;
+}
+
 } // namespace
 
 void guest::test_main() {
@@ -170,4 +222,5 @@ void guest::test_main() {
     access_to_the_hypervisor();
     faults_in_user_mode();
     single_step();
+    watchpoint_on_the_frame();
 }

@@ -300,6 +300,7 @@ iret_hypercall_work:
         jmp     exit_short
 iret_hypercall_full:                    /* nothing but saved registers has changed */
         GUEST_ACCESS 1
+        movl    $RFLAGS_ALWAYS, %r11d   /* not a word of the frame */
         leaq    VCPU_REGS_END(%rdi), %rsp
         movq    VCPU_RDI(%rdi), %rdi
         movl    $HYPERCALL_IRET, %eax
@@ -407,6 +408,7 @@ from_hypervisor:                        /* on this CPU's stack; GS is ours unles
 
 /* ---- Own stacks: the per-CPU area is found from the stack's address, whatever GS holds ---- */
 .macro ON_OWN_STACK function
+        GUEST_ACCESS 1
         cld
         PUSH_CLOBBERED
         PUSH_PRESERVED
@@ -429,24 +431,23 @@ from_hypervisor:                        /* on this CPU's stack; GS is ours unles
         iretq
 .endm
 nmi_entry:
-        GUEST_ACCESS 1
         ON_OWN_STACK non_maskable_interrupt
 fatal_entry:
-        GUEST_ACCESS 1
         ON_OWN_STACK fatal_trap
 debug_entry:
-        GUEST_ACCESS 1
         testb   $3, 16(%rsp)
         jnz     1f
         ON_OWN_STACK debug_from_hypervisor
-1:      swapgs
+1:      GUEST_ACCESS 1
+        swapgs
         cld
         PUSH_CLOBBERED
         PUSH_PRESERVED
         movq    %gs:PERCPU_CURRENT, %rdi
         movq    %rsp, %rsi
-        call    debug_from_guest        /* copies the registers to the vCPU */
-        movq    %gs:PERCPU_STACK_TOP, %rsp
+        call    take_debug_frame        /* before any access to guest memory: a watchpoint there would */
+        movl    $1, %esi                /* overwrite this stack */
+        CALL_FOR_VCPU _ZN4cero4arch16inject_exceptionERNS_4VcpuEj
         jmp     exit_after_work
 
         .irp vector, 0, 3, 4, 5, 6, 7, 9, 15, 16, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31

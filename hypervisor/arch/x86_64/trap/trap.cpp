@@ -17,7 +17,7 @@ extern "C" void deliver_event(Vcpu& vcpu) noexcept;
 
 namespace {
 
-enum Vector : unsigned { v_db = 1, v_ud = 6, v_nm = 7, v_gp = 13, v_pf = 14, v_int80 = 0x80 };
+enum Vector : unsigned { v_ud = 6, v_nm = 7, v_gp = 13, v_pf = 14, v_int80 = 0x80 };
 /// Exceptions that push an error code [SDM3 "Exception and Interrupt Reference"].
 constexpr std::uint32_t vectors_with_code =
     1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 | 1u << 21;
@@ -41,10 +41,6 @@ bool enter_handler(Vcpu& vcpu, unsigned vector, bool has_code, std::uint64_t cod
 void crash_in_iret(Vcpu& vcpu, const char* why) noexcept {
     close_guest_access();
     vcpu.domain->crash("iret to %#lx, stack %#lx: %s", vcpu.arch.regs.rip, vcpu.arch.regs.rsp, why);
-}
-
-[[gnu::noinline]] bool undefined_instruction(Vcpu& vcpu) noexcept {
-    return !is_forced_cpuid(vcpu) && enter_handler(vcpu, v_ud, false, 0);
 }
 
 /// A system call of guest user mode; without a callback the instruction is not known.
@@ -178,7 +174,7 @@ bool exception_from_guest(Vcpu& vcpu) noexcept {
     GuestRegs& regs = vcpu.arch.regs;
     const unsigned vector = regs.entry_vector;
     if (vector == v_gp || vector == v_nm || vector == v_int80) return false;
-    if (vector == v_ud) return undefined_instruction(vcpu);
+    if (vector == v_ud && is_forced_cpuid(vcpu)) return false;
     return enter_handler(vcpu, vector, (vectors_with_code >> vector & 1) != 0, regs.error_code);
 }
 
@@ -197,10 +193,10 @@ void exception_emulation(Vcpu& vcpu) noexcept {
     }
 }
 
-void debug_from_guest(Vcpu& vcpu, const GuestRegs& frame) noexcept {
+/// #DB in the guest, on the stack that the next one starts over; the handler is entered from this CPU's own.
+void take_debug_frame(Vcpu& vcpu, const GuestRegs& frame) noexcept {
     vcpu.arch.regs = frame;
     vcpu.arch.dr6 = take_debug_status();
-    enter_handler(vcpu, v_db, false, 0);
 }
 
 /// SYSCALL in user mode: rcx and r11 of the frame are the user's rip and rflags [D.4].
