@@ -91,6 +91,7 @@ Status teardown_step(Vcpu& current, Domain& domain) {
     case TeardownStep::stop:
         domain.life.store(DomainLife::dying, Order::seq_cst);
         sched::pause_and_wait(domain);
+        domain.events.close_from = 1; // the domain's own reset may have been left half-way
         return {};
     case TeardownStep::events:
         TRY(event::close_all(domain));
@@ -101,6 +102,7 @@ Status teardown_step(Vcpu& current, Domain& domain) {
     case TeardownStep::memory: return relinquish_domain_memory(current, domain, domain.teardown_cursor);
     case TeardownStep::vcpus:
         domain.for_each_vcpu([](Vcpu& vcpu) {
+            __atomic_store_n(&vcpu.period_ns, std::uint64_t{0}, __ATOMIC_SEQ_CST);
             stop_timer_and_wait(vcpu.singleshot);
             stop_timer_and_wait(vcpu.periodic);
             stop_timer_and_wait(vcpu.poll_timer);
@@ -243,13 +245,14 @@ void Domain::shut_down(std::uint32_t reason) {
 }
 
 void Domain::crash(const char* format, ...) {
+    Vcpu& current = arch::current_vcpu();
+    if (current.domain == this) arch::raise_softirq(arch::Softirq::schedule); // it goes no further, whoever was first
     if (shutting_down.load(Order::relaxed)) return;
     char reason[160];
     va_list args;
     va_start(args, format);
     vformat_to(reason, sizeof reason, format, args);
     va_end(args);
-    Vcpu& current = arch::current_vcpu();
     if (current.domain == this) {
         arch::log(arch::Level::warning, "d%uv%u crashed: %s", id.raw(), current.id.raw(), reason);
         arch::dump_vcpu(current);

@@ -56,7 +56,7 @@ struct Domain {
     std::uint32_t create_flags{};
     std::uint64_t vm_assist{};
     static constexpr unsigned watchdog_count = 2;
-    Timer watchdogs[watchdog_count];    ///< bound when in use; domain lock
+    Timer watchdogs[watchdog_count];    ///< armed when in use; domain lock
     std::uint64_t logged_left_out[4]{}; ///< operations left out that were asked for and logged, by a hash
     std::uint32_t logged_refusals{};    ///< hypercalls that failed and were logged; they stop at a number
     char console_line[120]{};           ///< what an unprivileged domain has written of the current line

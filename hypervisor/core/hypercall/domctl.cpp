@@ -67,10 +67,7 @@ Status get_context(Vcpu& current, Domain& domain, const cero_domctl_vcpucontext&
     if (&domain == current.domain) return Errno::inval;
     if (!vcpu.is_initialised()) return Errno::nodata;
     sched::pause_and_wait(domain);
-    context_buffer = {};
     arch::get_guest_context(vcpu, context_buffer);
-    context_buffer.vm_assist = domain.vm_assist;
-    if (!vcpu.is_down()) context_buffer.flags |= CERO_VGCF_online;
     context_buffer.ctrlreg[3] = vcpu.kernel_root.raw() << page_shift;
     if (vcpu.user_root != invalid_frame) context_buffer.ctrlreg[1] = vcpu.user_root.raw() << page_shift | 1;
     sched::unpause(domain);

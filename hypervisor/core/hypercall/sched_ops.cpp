@@ -82,7 +82,7 @@ Result<std::int64_t> watchdog(Vcpu& current, std::uint64_t argument) {
     if (request.id > Domain::watchdog_count || (request.id == 0 && request.timeout == 0)) return Errno::inval;
     if (request.id == 0) {
         for (unsigned n = 0; n < Domain::watchdog_count; ++n) {
-            if (domain.watchdogs[n].owner != nullptr) continue;
+            if (domain.watchdogs[n].is_armed()) continue;
             domain.watchdogs[n].bind(&on_watchdog, &domain);
             set_timer(domain.watchdogs[n], deadline);
             return std::int64_t{n} + 1;
@@ -90,13 +90,11 @@ Result<std::int64_t> watchdog(Vcpu& current, std::uint64_t argument) {
         return Errno::nospc;
     }
     Timer& timer = domain.watchdogs[request.id - 1];
-    if (timer.owner == nullptr) return Errno::inval;
-    if (request.timeout != 0) {
+    if (!timer.is_armed()) return Errno::inval;
+    if (request.timeout != 0)
         set_timer(timer, deadline);
-    } else {
-        stop_timer(timer);
-        timer.owner = nullptr;
-    }
+    else
+        stop_timer(timer); // may have expired: its callback needs what it is bound to
     return std::int64_t{0};
 }
 

@@ -51,10 +51,6 @@ Status bring_up(Vcpu& target) {
     return {};
 }
 
-Status get_runstate(Vcpu& target, std::uint64_t argument) {
-    return GuestPtr<cero_vcpu_runstate_info>{argument}.write(sched::runstate(target));
-}
-
 Status set_periodic(Vcpu& target, const cero_vcpu_set_periodic_timer& request) {
     if (request.period_ns < shortest_period_ns || static_cast<std::int64_t>(request.period_ns) < 0) return Errno::inval;
     __atomic_store_n(&target.period_ns, request.period_ns, __ATOMIC_RELAXED);
@@ -134,7 +130,8 @@ Status dispatch(Vcpu& current, Vcpu& target, std::uint32_t command, std::uint64_
     case CERO_VCPUOP_initialise: return initialise(current, target, argument);
     case CERO_VCPUOP_up: return bring_up(target);
     case CERO_VCPUOP_down: return bring_down(target);
-    case CERO_VCPUOP_get_runstate_info: return get_runstate(target, argument);
+    case CERO_VCPUOP_get_runstate_info:
+        return GuestPtr<cero_vcpu_runstate_info>{argument}.write(sched::runstate(target));
     case CERO_VCPUOP_register_runstate_memory_area: return register_runstate(current, target, argument);
     case CERO_VCPUOP_set_periodic_timer: return with_structure(target, argument, &set_periodic);
     case CERO_VCPUOP_stop_periodic_timer: return stop_periodic(target);

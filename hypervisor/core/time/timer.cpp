@@ -96,6 +96,7 @@ void disarm(Timer& timer) {
 } // namespace
 
 void set_timer(Timer& timer, Nanoseconds deadline) {
+    if (deadline.raw() == 0) deadline = Nanoseconds{1}; // 0 is no deadline
     LockGuard own{timer.lock()};
     const CpuId cpu = arch::this_cpu_id();
     TimerQueue& queue = queue_of(cpu);
@@ -115,10 +116,10 @@ void stop_timer(Timer& timer) {
 }
 
 void stop_timer_and_wait(Timer& timer) {
-    stop_timer(timer);
-    const TimerQueue& queue = queue_of(timer.cpu());
-    spin_while([&] { return queue.running.load(Order::acquire) == &timer; });
-    stop_timer(timer); // the callback may have armed it again
+    for (unsigned round = 0; round < 2; ++round) { // the callback may have armed it again
+        stop_timer(timer);
+        for (const TimerQueue& queue : queues) spin_while([&] { return queue.running.load(Order::acquire) == &timer; });
+    }
 }
 
 void run_due_timers() {
@@ -127,8 +128,8 @@ void run_due_timers() {
         queue.lock.lock();
         Timer* due = queue.root;
         const bool is_due = due != nullptr && due->deadline() <= arch::system_time();
-        if (is_due) queue.remove(*due);
         queue.running.store(is_due ? due : nullptr, Order::release);
+        if (is_due) queue.remove(*due); // after it is seen running: not armed and not running is stopped
         if (!is_due) {
             queue.programmed = due == nullptr ? Nanoseconds{} : due->deadline();
             arch::set_timer_deadline(queue.programmed);

@@ -40,7 +40,7 @@ private:
 void set_timer(Timer& timer, Nanoseconds deadline);
 /// The callback is not going to start any more, but may be running on another CPU.
 void stop_timer(Timer& timer);
-/// As stop_timer, and the callback is not running either. Not from a callback.
+/// As stop_timer, and the callback is not running either. Not from a callback, which arms it at most once more.
 void stop_timer_and_wait(Timer& timer);
 /// Runs what is due on this CPU and programs the hardware for the rest. Called on the way to the
 /// guest after a timer interrupt, and by the idle loop.

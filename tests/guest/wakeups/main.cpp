@@ -99,6 +99,10 @@ void bring_up(unsigned vcpu) {
     context.kernel_sp = context.user_regs.rsp;
     context.ctrlreg[3] = mfn_of(reinterpret_cast<const void*>(start_info->pt_base)) << 12;
     shared_info->vcpu_info[vcpu].evtchn_upcall_mask = 1;
+    context.flags = 0;
+    check_equal("initialise in user mode without user tables",
+                vcpu_op(CERO_VCPUOP_initialise, vcpu, &context), -CERO_EINVAL);
+    context.flags = CERO_VGCF_in_kernel;
     check_equal("initialise", vcpu_op(CERO_VCPUOP_initialise, vcpu, &context), 0);
     check_equal("initialise again", vcpu_op(CERO_VCPUOP_initialise, vcpu, &context), -CERO_EEXIST);
     check_equal("is_up before up", vcpu_op(CERO_VCPUOP_is_up, vcpu), 0);

@@ -192,6 +192,7 @@ Status set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& context) noe
     return {};
 }
 void get_guest_context(const Vcpu& vcpu, cero_vcpu_guest_context& context) noexcept {
+    context = {};
     context.user_regs.rip = vcpu.arch.regs.rip;
     context.user_regs.rsp = vcpu.arch.regs.rsp;
 }

@@ -355,6 +355,7 @@ TEST_F(Domains, WatchdogEndsADomainThatForgetsIt) {
         EXPECT_EQ(call(0, 5), -CERO_ENOSPC);
         EXPECT_EQ(call(3, 5), -CERO_EINVAL);
         EXPECT_EQ(call(2, 0), 0);
+        EXPECT_EQ(call(2, 0), -CERO_EINVAL);
         host::state().now += 4'000'000'000;
         EXPECT_EQ(call(1, 5), 0);
         host::state().now += 4'000'000'000;
@@ -364,6 +365,43 @@ TEST_F(Domains, WatchdogEndsADomainThatForgetsIt) {
         run_due_timers();
         EXPECT_TRUE(domain->shutting_down.load(Order::relaxed));
         EXPECT_EQ(domain->shutdown_code, static_cast<unsigned>(CERO_SHUTDOWN_watchdog));
+    }
+    EXPECT_EQ(control(CERO_DOMCTL_destroydomain, id), 0);
+}
+
+TEST_F(Domains, WatchdogThatExpiresWhileItIsCancelled) {
+    const std::uint16_t id = create(1);
+    ASSERT_EQ(make_vcpus(id, 1), 0);
+    {
+        const DomainRef domain = find_domain(DomainId{id});
+        Vcpu& vcpu = *domain->vcpus[0];
+        for (cero_sched_watchdog op : {cero_sched_watchdog{0, 5}, cero_sched_watchdog{1, 0}})
+            ASSERT_TRUE(
+                sched_op(vcpu, CERO_SCHEDOP_watchdog, reinterpret_cast<std::uint64_t>(&op)));
+        domain->watchdogs[0].run(); // another CPU had taken it off its queue
+        EXPECT_TRUE(domain->shutting_down.load(Order::relaxed));
+    }
+    EXPECT_EQ(control(CERO_DOMCTL_destroydomain, id), 0);
+}
+
+TEST_F(Domains, ACrashWhileShuttingDownStopsTheVcpuToo) {
+    const std::uint16_t id = create(1);
+    ASSERT_EQ(make_vcpus(id, 1), 0);
+    const auto asked = [] {
+        const std::uint32_t bits = arch::this_cpu().softirqs.exchange(0, Order::relaxed);
+        return (bits & bit(arch::Softirq::schedule)) != 0;
+    };
+    {
+        const DomainRef domain = find_domain(DomainId{id});
+        domain->shut_down(CERO_SHUTDOWN_reboot);
+        asked();
+        domain->crash("from outside");
+        EXPECT_FALSE(asked());
+        host::run_as(*domain->vcpus[0]);
+        domain->crash("on its way back to the guest");
+        EXPECT_TRUE(asked());
+        EXPECT_EQ(domain->shutdown_code, static_cast<unsigned>(CERO_SHUTDOWN_reboot));
+        host::run_as(*idle_);
     }
     EXPECT_EQ(control(CERO_DOMCTL_destroydomain, id), 0);
 }

@@ -228,6 +228,21 @@ TEST_F(Events, ResetClosesEverything) {
     EXPECT_EQ(status(b, pb).status, CERO_EVTCHNSTAT_unbound);
 }
 
+TEST_F(Events, DeathAfterHalfAResetLeavesNoPort) {
+    Domain& b = add(2);
+    const std::uint32_t pb = alloc(b, 9);
+    auto a = create_domain(DomainId{9}, {.vcpus = 1});
+    ASSERT_TRUE(create_vcpus(**a));
+    cero_evtchn_reset op{CERO_DOMID_SELF};
+    alloc(**a, 2);
+    host::state().preempt_every = 1;
+    ASSERT_EQ(call(*(*a)->vcpus[0], CERO_EVTCHNOP_reset, op), Errno::restart);
+    host::state().preempt_every = 0;
+    EXPECT_LT(connect(**a, b, pb), 64u) << "behind the reset, which is not continued";
+    EXPECT_TRUE(destroy_domain(*idle_, **a));
+    EXPECT_EQ(status(b, pb).status, CERO_EVTCHNSTAT_unbound);
+}
+
 TEST_F(Events, PollSleepsUntilOneOfThePortsIsPendingEvenIfMasked) {
     Domain& a = add(1);
     cero_evtchn_bind_ipi ipi{1, 0};

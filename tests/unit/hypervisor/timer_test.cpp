@@ -56,6 +56,22 @@ TEST_F(Timers, FiresInOrderNotBeforeItsTime) {
     EXPECT_EQ(host::state().deadline[0], 0u);
 }
 
+TEST_F(Timers, DeadlineZeroIsInThePastAndDoesNotSwitchTheHardwareOff) {
+    Probe zero{}, late{};
+    zero.timer.bind(&on_fire, &zero);
+    late.timer.bind(&on_fire, &late);
+    const std::uint64_t now = host::state().now;
+    set_timer(late.timer, Nanoseconds{now + 1000});
+    set_timer(zero.timer, Nanoseconds{0});
+    EXPECT_NE(host::state().deadline[0], 0u);
+    EXPECT_LE(host::state().deadline[0], now);
+    run_due_timers();
+    EXPECT_EQ(zero.fired, 1u);
+    EXPECT_EQ(host::state().deadline[0], now + 1000);
+    stop_timer(late.timer);
+    run_due_timers();
+}
+
 TEST_F(Timers, MovesToTheCpuThatArmsIt) {
     Probe probe{};
     probe.timer.bind(&on_fire, &probe);

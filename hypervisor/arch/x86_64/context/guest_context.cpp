@@ -18,6 +18,7 @@ constexpr std::uint64_t kept_flags = rflags::cf | rflags::pf | rflags::af | rfla
                                      rflags::df | rflags::of | rflags::nt | rflags::rf | rflags::ac | rflags::id;
 
 bool is_acceptable(const ArchVcpu& vcpu, const cero_vcpu_guest_context& c) noexcept {
+    if ((c.flags & CERO_VGCF_in_kernel) == 0 && c.ctrlreg[1] == 0) return false; // no tables to run on
     const std::uint64_t addresses[] = {
         c.user_regs.rip, c.event_callback_eip, c.failsafe_callback_eip, c.syscall_callback_eip,
         c.fs_base,       c.gs_base_kernel,     c.gs_base_user,
@@ -120,8 +121,6 @@ void get_guest_context(const Vcpu& vcpu, cero_vcpu_guest_context& c) noexcept {
     c.gdt_ents = arch.gdt_entries;
     c.kernel_ss = arch.kernel_ss;
     c.kernel_sp = arch.kernel_sp;
-    c.ctrlreg[1] = arch.user_cr3;
-    c.ctrlreg[3] = arch.kernel_cr3;
     for (unsigned n = 0; n < 4; ++n) c.debugreg[n] = arch.dr[n];
     c.debugreg[6] = arch.dr6;
     c.debugreg[7] = arch.dr7;

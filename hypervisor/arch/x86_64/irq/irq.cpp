@@ -38,7 +38,7 @@ std::uint32_t apic_id_of(CpuId cpu) noexcept { return cpu_area(cpu).apic_id; }
 
 Line* free_line() noexcept {
     for (Line& line : lines)
-        if (line.kind == Kind::none) return &line;
+        if (line.kind == Kind::none && irq_of(line).raw() != vector::int80) return &line;
     return nullptr;
 }
 void apply(const Line& line) noexcept {

@@ -8,7 +8,7 @@ namespace cero::arch {
 
 namespace vector {
 inline constexpr unsigned first_device = 0x30, last_device = 0xef, reschedule = 0xfb, message = 0xfc, timer = 0xfd,
-                          error = 0xfe, spurious = 0xff;
+                          error = 0xfe, spurious = 0xff, int80 = 0x80; ///< the last one is of guests' system calls
 } // namespace vector
 
 namespace lapic {
