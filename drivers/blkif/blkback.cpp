@@ -68,9 +68,10 @@ private:
         TRY(server_.connect(connection));
         TRY(publish_geometry());
         TRY(set_state(State::connected));
-        kernel::printk(kernel::Level::debug, "blkback: %s: %u rings of %u pages%s\n", own(),
-                       connection.ring_count, connection.ring_pages,
-                       connection.persistent ? ", persistent grants" : "");
+        kernel::printk_limited(lines(), kernel::Level::debug,
+                               "blkback: %s: %u rings of %u pages%s\n", own(),
+                               connection.ring_count, connection.ring_pages,
+                               connection.persistent ? ", persistent grants" : "");
         server_.begin();
         return {};
     }

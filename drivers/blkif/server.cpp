@@ -146,8 +146,9 @@ BlockServer::Queue* BlockServer::next_active(std::uint32_t& pending) noexcept {
         }
         queue.active = false;
         if (queue.ring.is_broken()) {
-            kernel::printk(kernel::Level::error,
-                           "blkback: %s: impossible ring index; the guest is ignored\n", name_);
+            kernel::printk_limited(lines_, kernel::Level::error,
+                                   "blkback: %s: impossible ring index; the guest is ignored\n",
+                                   name_);
             serving_ = false;
             return nullptr;
         }

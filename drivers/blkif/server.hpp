@@ -15,6 +15,7 @@
 #include "request.hpp"
 
 #include <kernel/event.hpp>
+#include <kernel/log_limiter.hpp>
 #include <kernel/sync.hpp>
 #include <kernel/time.hpp>
 
@@ -124,6 +125,7 @@ private:
     void push_responses() noexcept;
 
     const char* name_;
+    kernel::LogLimiter lines_;
     kernel::DomainId guest_{};
     BlockDevice* disk_{};
     bool read_only_{true};

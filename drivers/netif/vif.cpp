@@ -64,8 +64,8 @@ void Vif::transmit(PacketList& packets) noexcept {
 
 void Vif::give_up(const char* why) noexcept {
     if (!ignored_)
-        kernel::printk(kernel::Level::error, "netback: %s: %s; the guest is ignored\n", name(),
-                       why);
+        kernel::printk_limited(lines_, kernel::Level::error,
+                               "netback: %s: %s; the guest is ignored\n", name(), why);
     ignored_ = true;
     for (unsigned i = 0; i < queue_count_; ++i)
         queues_[i]->ignore();

@@ -4,6 +4,8 @@
 
 #include "vif_queue.hpp"
 
+#include <kernel/log_limiter.hpp>
+
 namespace drivers::netif {
 
 /// transmit() is towards the guest: packets of one flow stay on one queue, and so in order.
@@ -34,6 +36,7 @@ private:
 
     kernel::DomainId domain_;
     bool ignored_{};
+    kernel::LogLimiter lines_;
     unsigned queue_count_{};
     VifQueue* queues_[max_queues]{};
 };

@@ -186,6 +186,14 @@ void Switch::forward_one(SwitchPort& from, PacketBuffer& packet, std::uint64_t n
     if (!table_.learn(addresses[1], from.number_, now,
                       from.kind_ == PortKind::guest ? guest_quota : 0)) {
         ++from.forged_;
+        if (from.kind_ == PortKind::guest) {
+            const std::uint8_t* const mac = addresses[1].byte;
+            kernel::printk_limited(
+                from.lines_, kernel::Level::warning,
+                "%s: %s uses %02x:%02x:%02x:%02x:%02x:%02x, which belongs to another "
+                "port; the frame is dropped\n",
+                name_, from.device_->name(), mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+        }
         packet.release();
         return;
     }

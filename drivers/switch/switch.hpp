@@ -6,6 +6,7 @@
 #include "table.hpp"
 
 #include <cero/driver/net.hpp>
+#include <kernel/log_limiter.hpp>
 #include <kernel/sync.hpp>
 
 namespace drivers {
@@ -32,6 +33,7 @@ private:
     ForwardingTable::Port number_{};
     PortKind kind_{};
     std::uint64_t forged_{};
+    kernel::LogLimiter lines_;
     PacketList outgoing_; ///< collected during one batch
     bool touched_{};
 };

@@ -264,6 +264,17 @@ TEST_F(Server, ImpossibleIndexEndsTheService) {
     disk.finish_all();
 }
 
+TEST_F(Server, ImpossibleIndexesAreNotLoggedForEver) {
+    host::log_lines.clear();
+    for (unsigned i = 0; i < 100; ++i) {
+        connect();
+        reinterpret_cast<RingHeader*>(ring_memory(0))->req_prod = 1000;
+        guest.send_event(40);
+        server->disconnect();
+    }
+    EXPECT_EQ(host::log_lines.size(), kernel::LogLimiter::burst);
+}
+
 TEST_F(Server, OneEventCannotKeepTheBackEndBusyForEver) {
     disk.at_once = true;
     connection.ring_pages = 4; // more slots than jobs

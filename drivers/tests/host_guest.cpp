@@ -186,6 +186,9 @@ bool is_initial_domain() noexcept {
 void WaitQueue::prepare(Waiter&, bool) noexcept {}
 void WaitQueue::finish(Waiter&, bool) noexcept {}
 void WaitQueue::wake_all() noexcept {}
+bool WaitQueue::sleep_until(Nanoseconds) noexcept {
+    return false;
+}
 void WaitQueue::sleep() noexcept {
     if (!HostGuest::current->while_asleep || !HostGuest::current->while_asleep()) {
         ADD_FAILURE() << "sleeps for ever";

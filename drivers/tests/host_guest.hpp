@@ -9,9 +9,13 @@
 
 #include <functional>
 #include <map>
+#include <string>
 #include <vector>
 
 namespace host {
+
+/// What the kernel has logged.
+extern std::vector<std::string> log_lines;
 
 class HostGuest {
 public:

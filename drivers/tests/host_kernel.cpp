@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Stand-ins for the kernel functions that the tested drivers call: one thread, ordinary memory.
+#include "host_guest.hpp"
+
 #include <kernel/log.hpp>
 #include <kernel/memory.hpp>
 #include <kernel/sync.hpp>
@@ -8,6 +10,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+
+namespace host {
+
+std::vector<std::string> log_lines;
+
+} // namespace host
 
 namespace kernel {
 
@@ -40,10 +48,16 @@ void free_pages(void* pages, unsigned) noexcept {
     std::free(pages);
 }
 
-void printk(Level, const char* format, ...) {
+void vprintk(Level, const char* format, va_list args) {
+    char line[512];
+    std::vsnprintf(line, sizeof line, format, args);
+    std::fputs(line, stderr);
+    host::log_lines.emplace_back(line);
+}
+void printk(Level level, const char* format, ...) {
     va_list args;
     va_start(args, format);
-    std::vfprintf(stderr, format, args);
+    vprintk(level, format, args);
     va_end(args);
 }
 

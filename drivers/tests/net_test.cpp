@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Packets: slots from hostile guests, checksums, segmentation; the switch and its table.
+#include "host_guest.hpp"
 #include "netif/packet_slots.hpp"
 #include "switch/switch.hpp"
 #include "switch/table.hpp"
@@ -331,6 +332,7 @@ TEST(MacAddress, TextIsParsedWhollyOrNotAtAll) {
 
 /// A device on the switch: counts what it is sent, by the sources' last byte.
 struct Station final : NetDevice {
+    explicit Station(const char* name) { set_name(name); }
     std::vector<unsigned> sources;
     SwitchPort port;
     void transmit(PacketList& packets) noexcept override {
@@ -358,40 +360,46 @@ struct Station final : NetDevice {
 class SwitchTest : public ::testing::Test {
 protected:
     SwitchTest() {
-        EXPECT_TRUE(bridge.connect(host.port, host, PortKind::host));
+        EXPECT_TRUE(bridge.connect(dom0.port, dom0, PortKind::host));
         EXPECT_TRUE(bridge.connect(uplink.port, uplink, PortKind::uplink));
         EXPECT_TRUE(bridge.connect(guest.port, guest, PortKind::guest));
         EXPECT_TRUE(bridge.connect(rogue.port, rogue, PortKind::guest));
-        bridge.assign(host.port, mac(1));
+        bridge.assign(dom0.port, mac(1));
         bridge.assign(guest.port, mac(3));
         bridge.assign(rogue.port, mac(4));
     }
     Switch bridge{"test"}; // outlives its ports
-    Station host, uplink, guest, rogue;
+    Station dom0{"host"}, uplink{"eth0"}, guest{"guest"}, rogue{"rogue"};
 };
 
 TEST_F(SwitchTest, FramesReachWhomTheyAreFor) {
     guest.send(mac(1), mac(3)); // before the host has sent anything
-    EXPECT_EQ(host.sources, std::vector<unsigned>{3});
-    host.send(mac(3), mac(1));
+    EXPECT_EQ(dom0.sources, std::vector<unsigned>{3});
+    dom0.send(mac(3), mac(1));
     EXPECT_EQ(guest.sources, std::vector<unsigned>{1});
     EXPECT_TRUE(uplink.sources.empty());
     EXPECT_TRUE(rogue.sources.empty());
 }
 
 TEST_F(SwitchTest, AGuestIsNobodyElse) {
+    host::log_lines.clear();
     uplink.send(mac(1), mac(2)); // the gateway is heard of
-    host.sources.clear();
+    dom0.sources.clear();
     for (const unsigned victim : {1u, 2u, 3u})
         rogue.send(mac(4), mac(victim)); // to itself: only to be learnt
     rogue.send(mac(0xff), mac(1));       // flooded
-    EXPECT_EQ(rogue.port.forged(), 4u);
-    EXPECT_TRUE(host.sources.empty());
+    for (unsigned i = 0; i < 100; ++i)
+        rogue.send(mac(4), mac(1));
+    EXPECT_EQ(rogue.port.forged(), 104u);
+    ASSERT_EQ(host::log_lines.size(), kernel::LogLimiter::burst);
+    EXPECT_EQ(host::log_lines[0], "test: rogue uses 02:00:00:00:00:01, which belongs to another "
+                                  "port; the frame is dropped\n");
+    EXPECT_TRUE(dom0.sources.empty());
     EXPECT_TRUE(uplink.sources.empty());
     guest.send(mac(1), mac(3));
     guest.send(mac(2), mac(3));
     uplink.send(mac(3), mac(2));
-    EXPECT_EQ(host.sources, std::vector<unsigned>{3});
+    EXPECT_EQ(dom0.sources, std::vector<unsigned>{3});
     EXPECT_EQ(uplink.sources, std::vector<unsigned>{3});
     EXPECT_EQ(guest.sources, std::vector<unsigned>{2});
     EXPECT_TRUE(rogue.sources.empty());
@@ -402,13 +410,13 @@ TEST_F(SwitchTest, TheHostsAddressComesFromNoWire) {
     EXPECT_EQ(uplink.port.forged(), 1u);
     EXPECT_TRUE(guest.sources.empty());
     guest.send(mac(1), mac(3));
-    EXPECT_EQ(host.sources, std::vector<unsigned>{3});
+    EXPECT_EQ(dom0.sources, std::vector<unsigned>{3});
 }
 
 TEST_F(SwitchTest, AGuestCreatedAgainHasItsAddressAtOnce) {
     uplink.send(mac(3), mac(2));
     guest.send(mac(2), mac(3));
-    Station again;
+    Station again{"again"};
     ASSERT_TRUE(bridge.connect(again.port, again, PortKind::guest));
     bridge.assign(again.port, mac(3));
     again.send(mac(2), mac(3)); // while the old port is still there

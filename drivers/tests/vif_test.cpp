@@ -176,6 +176,17 @@ TEST_F(VifTest, AnIndexThatJumpsStopsTheGuest) {
     }
 }
 
+TEST_F(VifTest, AGuestThatBreaksItsRingAgainAndAgainIsNotLoggedForEver) {
+    host::log_lines.clear();
+    for (unsigned i = 0; i < 100; ++i) {
+        connect(1);
+        queues[0].header().req_prod = 1000;
+        guest.send_event(queues[0].tx_port());
+        vif.disconnect();
+    }
+    EXPECT_EQ(host::log_lines.size(), kernel::LogLimiter::burst);
+}
+
 TEST_F(VifTest, SegmentsOfNextToNothingAreRefused) {
     connect(1);
     const auto send = [&](std::uint16_t gso_size) {

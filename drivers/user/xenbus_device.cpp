@@ -10,7 +10,7 @@
 #include <kernel/boot.hpp>
 #include <kernel/device.hpp>
 #include <kernel/initcall.hpp>
-#include <kernel/log.hpp>
+#include <kernel/log_limiter.hpp>
 #include <kernel/mapping.hpp>
 #include <kernel/memory.hpp>
 #include <kernel/sync.hpp>
@@ -103,8 +103,8 @@ public:
         }
         if (!queued) {
             kernel::kfree(chunk);
-            kernel::printk(kernel::Level::warning,
-                           "xenbus: a program does not read its messages\n");
+            kernel::printk_limited(lines_, kernel::Level::warning,
+                                   "xenbus: a program does not read its messages\n");
             return;
         }
         queue.notify(kernel::poll_event::readable);
@@ -352,6 +352,7 @@ private:
     kernel::Spinlock lock_; ///< chunks
     cero::IntrusiveList<Chunk, &Chunk::link> chunks_;
     std::size_t queued_bytes_{};
+    kernel::LogLimiter lines_; ///< guests decide how often watches fire
     cero::IntrusiveList<FileWatch, &FileWatch::link> watches_;
     Transaction transactions_[max_transactions]{};
     xenbus::MessageAssembler message_;

@@ -261,8 +261,8 @@ void Device::settled() noexcept {
 }
 
 void Device::fail(Errno error, const char* what) {
-    kernel::printk(kernel::Level::error, "xenbus: %s: %s (errno %d)\n", own(), what,
-                   static_cast<int>(error));
+    kernel::printk_limited(lines_, kernel::Level::error, "xenbus: %s: %s (errno %d)\n", own(), what,
+                           static_cast<int>(error));
     static_cast<void>(write_format(NodePath{"error/%s/error", own()}, no_transaction, "%d %s",
                                    static_cast<int>(error), what));
     static_cast<void>(set_state(State::closing));

@@ -9,6 +9,7 @@
 #include "store.hpp"
 
 #include <cero/lib/intrusive_list.hpp>
+#include <kernel/log_limiter.hpp>
 
 #include <new>
 
@@ -81,6 +82,8 @@ protected:
     [[nodiscard]] std::uint64_t other_number(const char* key, std::uint64_t fallback) const;
     Status write_own(const char* key, std::uint64_t value,
                      Transaction transaction = no_transaction);
+    /// For every line that the other end can provoke again and again.
+    [[nodiscard]] kernel::LogLimiter& lines() noexcept { return lines_; }
 
 private:
     friend class Bus;
@@ -90,6 +93,7 @@ private:
     State state_{State::initialising};
     State other_seen_{State::unknown};
     Watch watch_{};
+    kernel::LogLimiter lines_;
     const struct DriverType* type_{};
     Bus* bus_{};
     bool awaited_{};
