@@ -13,13 +13,13 @@ using kernel::grant::invalid_handle;
 using kernel::grant::MapRequest;
 
 namespace {
-constexpr unsigned requests_per_event = 256; ///< then the guest's next ones wait for a timer
-constexpr kernel::Nanoseconds breather = kernel::ns_per_ms;
+/// Then other ports have their turn, and the kernel may let threads run. Bounds what one turn
+/// takes: requests of 32 pages each are mapped.
+constexpr unsigned requests_per_event = 64;
 constexpr std::size_t sector = block_sector_size;
 } // namespace
 
-BlockServer::BlockServer(const char* name) noexcept
-    : name_{name}, timer_{[](void* self) { static_cast<BlockServer*>(self)->serve(); }, this} {
+BlockServer::BlockServer(const char* name) noexcept : name_{name} {
     batch_end_.owner = this;
     batch_end_.run = [](BatchEnd& end) {
         static_cast<OwnedBatchEnd&>(end).owner->retire_finished();
@@ -53,7 +53,7 @@ void BlockServer::begin() noexcept {
     serving_ = true;
     for (unsigned i = 0; i < queue_count_; ++i) {
         queues_[i].active = true;
-        kernel::event::set_handler(
+        kernel::event::set_guest_handler(
             queues_[i].port,
             [](kernel::event::Port, void* context) {
                 auto& queue = *static_cast<Queue*>(context);
@@ -62,12 +62,11 @@ void BlockServer::begin() noexcept {
             },
             &queues_[i]);
     }
-    serve(); // what came before the handlers were there
+    raise_if_active(); // what came before the handlers were there
 }
 
 void BlockServer::disconnect() noexcept {
     serving_ = false;
-    timer_.cancel();
     for (Queue& queue : queues_) {
         if (queue.port != 0)
             kernel::event::close(queue.port);
@@ -127,8 +126,22 @@ void BlockServer::serve() noexcept {
     } while (serve_again_ && serving_ && budget != 0);
     in_serve_ = false;
     push_responses();
-    if (serving_ && budget == 0)
-        timer_.arm(kernel::monotonic_ns() + breather);
+    if (budget == 0)
+        raise_if_active();
+}
+
+void BlockServer::raise_if_active() noexcept {
+    for (unsigned i = 0; serving_ && i < queue_count_; ++i)
+        if (queues_[i].active)
+            return kernel::event::raise(queues_[i].port);
+}
+
+void BlockServer::ignore_guest() noexcept {
+    kernel::printk_limited(lines_, kernel::Level::error,
+                           "blkback: %s: impossible ring index; the guest is ignored\n", name_);
+    serving_ = false;
+    for (unsigned i = 0; i < queue_count_; ++i)
+        kernel::event::mask(queues_[i].port);
 }
 
 BlockServer::Queue* BlockServer::next_active(std::uint32_t& pending) noexcept {
@@ -146,10 +159,7 @@ BlockServer::Queue* BlockServer::next_active(std::uint32_t& pending) noexcept {
         }
         queue.active = false;
         if (queue.ring.is_broken()) {
-            kernel::printk_limited(lines_, kernel::Level::error,
-                                   "blkback: %s: impossible ring index; the guest is ignored\n",
-                                   name_);
-            serving_ = false;
+            ignore_guest();
             return nullptr;
         }
     }

@@ -17,7 +17,6 @@
 #include <kernel/event.hpp>
 #include <kernel/log_limiter.hpp>
 #include <kernel/sync.hpp>
-#include <kernel/time.hpp>
 
 namespace drivers::blkif {
 
@@ -96,6 +95,11 @@ private:
     /// none.
     Queue* next_active(std::uint32_t& pending) noexcept;
     [[nodiscard]] bool is_any_active() const noexcept;
+    /// Has serve() called again when a queue may hold requests: by the event of that queue's port,
+    /// so that the kernel decides when.
+    void raise_if_active() noexcept;
+    /// Of a guest that broke the protocol no event is taken until disconnect().
+    void ignore_guest() noexcept;
     /// Copies and checks up to `most` requests that wait, maps all their pages at once, submits
     /// them; how many.
     unsigned serve_batch(Queue& queue, unsigned most) noexcept;
@@ -150,7 +154,6 @@ private:
     OwnedBatchEnd batch_end_;
     unsigned in_flight_{};
     kernel::WaitQueue idle_;
-    kernel::Timer timer_;
 };
 
 } // namespace drivers::blkif

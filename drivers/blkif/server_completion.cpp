@@ -108,13 +108,14 @@ void BlockServer::retire_finished() noexcept {
     in_retire_ = false;
     if (!progress)
         return;
-    // Jobs are free again. Queues that are not active have asked for an event.
-    if (in_serve_)
+    // Jobs are free again. Queues that are not active have asked for an event. More work of the
+    // guest's is not done here, where nobody accounts for it.
+    if (in_serve_) {
         serve_again_ = is_any_active();
-    else if (serving_ && is_any_active())
-        serve(); // pushes the responses too
-    else
+    } else {
         push_responses();
+        raise_if_active();
+    }
     if (in_flight_ == 0)
         idle_.wake_all();
 }

@@ -28,6 +28,9 @@ Status Vif::connect(const QueueOffer* offers, unsigned count, const NetFeatures&
     ignored_ = false;
     for (unsigned i = 0; i < count; ++i)
         TRY(queues_[i]->connect(offers[i]));
+    if (ignored_) // by a queue that was connected before the others
+        for (unsigned i = 0; i < count; ++i)
+            queues_[i]->ignore();
     set_link(true);
     return {};
 }

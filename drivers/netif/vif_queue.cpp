@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::size_t page_size = kernel::page_size;
 constexpr unsigned copies_per_packet = 2 * (max_slots + 2);
-constexpr unsigned slots_per_event = 512; ///< then the guest's next packets wait for a timer
-constexpr kernel::Nanoseconds breather = 20 * kernel::ns_per_us;
+/// A full ring; then other ports have their turn, and the kernel may let threads run.
+constexpr unsigned slots_per_event = 256;
 constexpr unsigned queue_limit = 1024;      ///< pages of packets waiting for a queue's buffers
 constexpr unsigned queue_guaranteed = 64;   ///< of these in any case; the rest out of
 constexpr unsigned all_queues_limit = 8192; ///< pages of packets waiting for all guests
@@ -37,21 +37,29 @@ Status VifQueue::connect(const QueueOffer& offer) {
     port_tx_ = TRY(kernel::event::bind_interdomain(domain_, offer.tx_port));
     if (offer.rx_port != 0)
         port_rx_ = TRY(kernel::event::bind_interdomain(domain_, offer.rx_port));
+    const kernel::EventGuard masked; // ignore() masks ports whose handlers are set
     serving_ = true;
-    kernel::event::set_handler(port_tx_, tx_event, this);
+    kernel::event::set_guest_handler(port_tx_, tx_event, this);
     if (port_rx_ != 0)
-        kernel::event::set_handler(port_rx_, rx_event, this);
+        kernel::event::set_guest_handler(port_rx_, rx_event, this);
     return {};
 }
 
 void VifQueue::kick() noexcept {
     kernel::EventGuard masked;
-    receive_from_guest();
+    if (serving_)
+        kernel::event::raise(port_tx_);
+}
+
+void VifQueue::ignore() noexcept {
+    serving_ = false;
+    for (const kernel::event::Port port : {port_tx_, port_rx_})
+        if (port != 0)
+            kernel::event::mask(port);
 }
 
 void VifQueue::disconnect() noexcept {
     serving_ = false;
-    timer_.cancel();
     for (kernel::event::Port* port : {&port_tx_, &port_rx_}) {
         if (*port != 0)
             kernel::event::close(*port);
@@ -104,8 +112,8 @@ void VifQueue::receive_from_guest() noexcept {
     in_receive_ = false;
     if (tx_ring_.is_broken())
         owner_.give_up("impossible ring index");
-    else if (budget == 0)
-        timer_.arm(kernel::monotonic_ns() + breather);
+    else if (budget == 0 && serving_)
+        kernel::event::raise(port_tx_);
     owner_.take(packets);
 }
 

@@ -16,7 +16,6 @@
 #include <kernel/event.hpp>
 #include <kernel/grant.hpp>
 #include <kernel/sync.hpp>
-#include <kernel/time.hpp>
 
 namespace drivers::netif {
 
@@ -41,8 +40,8 @@ public:
     /// What came before the handlers were there.
     void kick() noexcept;
     void disconnect() noexcept;
-    /// Nothing more is taken from the rings until the next connect().
-    void ignore() noexcept { serving_ = false; }
+    /// Nothing more is taken from the rings, and no event from the guest, until the next connect().
+    void ignore() noexcept;
 
     /// Towards the guest; takes over every packet.
     void transmit(PacketList& packets) noexcept;
@@ -123,8 +122,6 @@ private:
     MappedRing rx_pages_;
     BackRing<cero_netif_tx_entry, cero_netif_tx_response> tx_ring_;
     BackRing<cero_netif_rx_request, cero_netif_rx_response> rx_ring_;
-    kernel::Timer timer_{[](void* self) { static_cast<VifQueue*>(self)->receive_from_guest(); },
-                         this};
 
     // One batch from the guest. Members, as they are too large for a stack.
     PacketSlots slots_;

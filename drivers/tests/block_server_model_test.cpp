@@ -144,7 +144,6 @@ TEST_P(ServerModel, SurvivesAnythingInTheRings) {
             guest.send_event(40);
         }
         guest.disturb = nullptr;
-        HostGuest::fire_timers();
         server->disconnect();
         ASSERT_EQ(guest.mappings(), 0u);
         ASSERT_EQ(guest.open_ports(), 0u);

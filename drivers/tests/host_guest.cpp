@@ -126,14 +126,13 @@ void HostGuest::release(void* address, std::size_t pages) {
 }
 
 kernel::event::Port HostGuest::bind(kernel::event::Port remote) {
-    ports_[next_port_] = {remote, nullptr, nullptr};
+    ports_[next_port_] = {remote, nullptr, nullptr, true};
     return next_port_++;
 }
 
 void HostGuest::set_handler(kernel::event::Port port, kernel::event::Handler handler,
                             void* context) {
-    ports_.at(port).handler = handler;
-    ports_.at(port).context = context;
+    ports_.at(port) = {ports_.at(port).remote, handler, context, false};
 }
 
 void HostGuest::notify(kernel::event::Port port) {
@@ -142,26 +141,57 @@ void HostGuest::notify(kernel::event::Port port) {
 
 void HostGuest::close(kernel::event::Port port) {
     EXPECT_EQ(ports_.erase(port), 1u);
+    raised_.erase(port);
+}
+
+void HostGuest::raise(kernel::event::Port port) {
+    EXPECT_EQ(ports_.count(port), 1u) << "raises a port that is not bound";
+    const kernel::EventGuard guard;
+    raised_.insert(port);
+}
+
+void HostGuest::mask(kernel::event::Port port) {
+    ports_.at(port).is_masked = true;
 }
 
 void HostGuest::send_event(kernel::event::Port remote) {
     for (const auto& [port, target] : ports_)
         if (target.remote == remote && target.handler != nullptr)
-            return target.handler(port, target.context);
+            return raise(port);
+}
+
+bool HostGuest::deliver_raised() {
+    const kernel::EventGuard guard;
+    bool any = false;
+    for (const kernel::event::Port port : std::exchange(raised_, {})) {
+        const auto at = ports_.find(port);
+        if (at == ports_.end())
+            continue; // closed by an earlier handler
+        if (at->second.is_masked) {
+            raised_.insert(port);
+            continue;
+        }
+        any = true;
+        at->second.handler(port, at->second.context);
+    }
+    return any;
+}
+
+void HostGuest::deliver_all() {
+    while (!holds_raised && deliver_raised()) {
+    }
+}
+
+bool HostGuest::is_masked(kernel::event::Port remote) const {
+    for (const auto& [port, target] : ports_)
+        if (target.remote == remote)
+            return target.is_masked;
+    return false;
 }
 
 unsigned HostGuest::events(kernel::event::Port remote) const {
     const auto at = events_.find(remote);
     return at == events_.end() ? 0 : at->second;
-}
-
-namespace {
-std::map<kernel::Timer*, std::pair<kernel::Timer::Callback, void*>> timers;
-}
-
-void HostGuest::fire_timers() {
-    for (const auto& [timer, call] : std::exchange(timers, {}))
-        call.first(call.second);
 }
 
 } // namespace host
@@ -170,12 +200,6 @@ namespace kernel {
 
 using host::HostGuest;
 
-void Timer::arm(Nanoseconds) noexcept {
-    host::timers[this] = {callback_, context_};
-}
-void Timer::cancel() noexcept {
-    host::timers.erase(this);
-}
 Nanoseconds monotonic_ns() noexcept {
     return HostGuest::now;
 }
@@ -237,8 +261,14 @@ Result<Port> bind_interdomain(DomainId, Port remote_port) noexcept {
         return Errno::inval;
     return HostGuest::current->bind(remote_port);
 }
-void set_handler(Port port, Handler handler, void* context) noexcept {
+void set_guest_handler(Port port, Handler handler, void* context) noexcept {
     HostGuest::current->set_handler(port, handler, context);
+}
+void raise(Port port) noexcept {
+    HostGuest::current->raise(port);
+}
+void mask(Port port) noexcept {
+    HostGuest::current->mask(port);
 }
 void notify(Port port) noexcept {
     HostGuest::current->notify(port);

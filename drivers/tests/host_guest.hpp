@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,8 +44,14 @@ public:
     [[nodiscard]] std::size_t mappings() const { return mappings_.size(); }
     [[nodiscard]] std::size_t open_ports() const { return ports_.size(); }
     [[nodiscard]] std::size_t reserved_areas() const { return areas_.size(); }
-    /// Calls the timers that are armed.
-    static void fire_timers();
+    /// While set, what the back end raises waits for deliver_raised(), as it waits for the kernel's
+    /// quota.
+    bool holds_raised{};
+    /// Runs the handler of each raised port once; false when there is none.
+    bool deliver_raised();
+    [[nodiscard]] std::size_t raised() const { return raised_.size(); }
+    /// Whether the back end takes no more events that the guest sends to this port of its own.
+    [[nodiscard]] bool is_masked(kernel::event::Port remote) const;
 
     // The kernel's side.
     bool fails();
@@ -56,6 +63,10 @@ public:
     kernel::event::Port bind(kernel::event::Port remote);
     void set_handler(kernel::event::Port port, kernel::event::Handler handler, void* context);
     void notify(kernel::event::Port port);
+    void raise(kernel::event::Port port);
+    void mask(kernel::event::Port port);
+    /// Events are unmasked.
+    void deliver_all();
     void close(kernel::event::Port port);
 
     static HostGuest* current;
@@ -71,6 +82,7 @@ private:
         kernel::event::Port remote;
         kernel::event::Handler handler;
         void* context;
+        bool is_masked;
     };
     /// Where a side's bytes are; null: not granted so.
     [[nodiscard]] std::byte* copy_side(const kernel::grant::CopySide& side, bool is_written) const;
@@ -83,6 +95,7 @@ private:
     std::map<std::byte*, std::size_t> areas_;
     std::map<kernel::event::Port, Port> ports_;
     std::map<kernel::event::Port, unsigned> events_; ///< by the guest's port
+    std::set<kernel::event::Port> raised_;
     kernel::grant::Handle next_handle_{100};
     kernel::event::Port next_port_{1};
 };

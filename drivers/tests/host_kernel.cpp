@@ -19,9 +19,16 @@ std::vector<std::string> log_lines;
 
 namespace kernel {
 
-EventGuard::EventGuard() noexcept : was_masked_{false} {}
+namespace {
+bool is_masked;
+}
+EventGuard::EventGuard() noexcept : was_masked_{is_masked} {
+    is_masked = true;
+}
 EventGuard::~EventGuard() {
-    static_cast<void>(was_masked_);
+    if (!was_masked_ && host::HostGuest::current != nullptr)
+        host::HostGuest::current->deliver_all();
+    is_masked = was_masked_;
 }
 void Spinlock::lock() noexcept {
     held_.store(1, cero::Order::relaxed);

@@ -265,6 +265,56 @@ TEST_F(VifTest, AGuestWithoutBuffersDelaysNobody) {
     EXPECT_EQ(got, 10u) << "what waits arrives as soon as there are buffers";
 }
 
+TEST_F(VifTest, OneEventCannotKeepTheBackEndBusyForEver) {
+    connect(1);
+    // The guest adds slots while it is served, as another CPU would.
+    unsigned added = 0;
+    const auto add = [&] {
+        while (added < 5000 && queues[0].tx.free_slots() != 0) {
+            queues[0].put(1, data, 0, 60, CERO_NETTXF_data_validated);
+            ++added;
+        }
+        static_cast<void>(queues[0].tx.push());
+        cero_netif_tx_response response;
+        while (queues[0].tx.take(response)) {
+        }
+    };
+    guest.disturb = add;
+    add();
+    guest.holds_raised = true;
+    guest.send_event(queues[0].tx_port());
+    std::size_t before = 0;
+    for (unsigned turn = 0; turn < 10; ++turn) {
+        EXPECT_TRUE(guest.deliver_raised()) << "it asks for another turn, each time";
+        EXPECT_GT(sink.frames.size(), before);
+        EXPECT_LE(sink.frames.size() - before, 256u);
+        before = sink.frames.size();
+    }
+    guest.holds_raised = false;
+    for (unsigned i = 0; i < 100 && sink.frames.size() < 5000; ++i) {
+        add();
+        guest.send_event(queues[0].tx_port());
+    }
+    EXPECT_EQ(sink.frames.size(), 5000u);
+    guest.disturb = nullptr;
+}
+
+TEST_F(VifTest, ABrokenRingMasksThePortsOfAll) {
+    connect(2);
+    EXPECT_FALSE(guest.is_masked(queues[0].tx_port()));
+    queues[1].header().req_prod = 100000;
+    guest.send_event(queues[1].tx_port());
+    for (const GuestQueue& queue : queues) {
+        EXPECT_TRUE(guest.is_masked(queue.tx_port()));
+        EXPECT_TRUE(guest.is_masked(queue.rx_port()));
+    }
+    vif.disconnect();
+    connect(1);
+    queues[0].put(1, data, 0, 60, CERO_NETTXF_data_validated);
+    queues[0].send();
+    EXPECT_EQ(sink.frames.size(), 1u) << "a new connection is served";
+}
+
 TEST_F(VifTest, RandomRingsHarmNothing) {
     std::mt19937 random{17};
     for (unsigned round = 0; round < 300; ++round) {
@@ -294,7 +344,6 @@ TEST_F(VifTest, RandomRingsHarmNothing) {
                 packets.push_back(
                     *udp_packet(static_cast<std::uint16_t>(random()), 60 + random() % 30000));
             vif.transmit(packets);
-            host::HostGuest::fire_timers();
             cero_netif_tx_response response;
             while (queue.tx.take(response))
                 ;

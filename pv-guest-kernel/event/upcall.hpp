@@ -37,9 +37,15 @@ inline void unmask_events() noexcept {
         hyper::deliver_events();
 }
 
-/// Handles everything that is pending. Events are masked.
+/// Handles everything that is pending, each port in its turn; ports of guests as far as their quota
+/// goes. Events are masked.
 void dispatch_events() noexcept;
+/// Ends the wait of the ports that the quota holds back: nothing else wants the CPU. False if there
+/// are none.
+bool release_deferred_events() noexcept;
 void init_events() noexcept;
+/// Where guests have ports: what it costs a thread that there is an event. Thread context.
+void measure_event_cost() noexcept;
 [[nodiscard]] std::uint64_t event_count() noexcept;
 
 } // namespace kernel

@@ -174,5 +174,7 @@ void kernel_start(const cero_start_info* given, std::uintptr_t boot_stack_top) {
     if (!spawn_kernel_thread("init", start_system, nullptr))
         panic("no memory for the first thread");
     unmask_events();
+    if (is_initial_domain())
+        measure_event_cost();
     idle_loop();
 }

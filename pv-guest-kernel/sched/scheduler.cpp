@@ -4,6 +4,7 @@
 #include "arch/x86_64/hypercalls.hpp"
 #include "arch/x86_64/user_context.hpp"
 #include "event/upcall.hpp"
+#include "sched/run_state.hpp"
 #include "sched/thread.hpp"
 #include "sched/timer_queue.hpp"
 
@@ -159,6 +160,10 @@ bool need_resched() noexcept {
 }
 void set_need_resched() noexcept {
     queue.resched = true;
+}
+
+bool any_thread_wants_cpu() noexcept {
+    return queue.queued != 0 || queue.current != queue.idle;
 }
 
 Result<Thread*> create_thread(const char* name) noexcept {
@@ -338,7 +343,7 @@ void idle_loop() noexcept {
     for (;;) {
         schedule();
         mask_events();
-        if (queue.queued == 0) {
+        if (queue.queued == 0 && !release_deferred_events()) {
             program_timer();
             // Unmasks and sleeps in one step; returns when an event was delivered.
             static_cast<void>(hyper::sched_op(CERO_SCHEDOP_block, nullptr));

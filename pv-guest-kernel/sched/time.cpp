@@ -2,6 +2,7 @@
 // Clocks from the hypervisor's time records, timers, and the VIRQ_TIMER behind them.
 #include "arch/x86_64/cpu.hpp"
 #include "event/upcall.hpp"
+#include "sched/run_state.hpp"
 #include "sched/thread.hpp"
 #include "sched/timer_queue.hpp"
 
@@ -11,42 +12,6 @@
 #include <kernel/time.hpp>
 
 namespace kernel {
-
-class TimerQueue {
-public:
-    void insert(Timer& timer) noexcept {
-        Timer* at = timers_.back();
-        Timer* after = nullptr;
-        // From the back: most timers are armed further ahead than those that wait already.
-        while (at != nullptr && at->deadline_ > timer.deadline_) {
-            after = at;
-            at = previous(*at);
-        }
-        if (after == nullptr)
-            timers_.push_back(timer);
-        else
-            timers_.insert_before(*after, timer);
-    }
-    static void remove(Timer& timer) noexcept { List::remove(timer); }
-    [[nodiscard]] Nanoseconds earliest() noexcept {
-        const Timer* first = timers_.front();
-        return first == nullptr ? ~Nanoseconds{0} : first->deadline_;
-    }
-    void run_expired() noexcept {
-        Nanoseconds now = monotonic_ns();
-        for (Timer* timer = timers_.front(); timer != nullptr && timer->deadline_ <= now;
-             timer = timers_.front()) {
-            List::remove(*timer);
-            timer->callback_(timer->context_);
-            now = monotonic_ns();
-        }
-    }
-
-private:
-    using List = cero::IntrusiveList<Timer, &Timer::link_>;
-    Timer* previous(Timer& timer) noexcept { return timers_.previous(timer); }
-    List timers_;
-};
 
 namespace {
 
@@ -61,9 +26,12 @@ std::uint64_t scale(std::uint64_t cycles, const cero_vcpu_time_info& time) noexc
     return static_cast<std::uint64_t>((static_cast<Wide>(cycles) * time.tsc_to_system_mul) >> 32);
 }
 
+/// The hypervisor writes it whenever this vCPU gets a CPU, once it was told of it.
+cero_vcpu_runstate_info run_state;
+
 void timer_event(event::Port, void*) {
     programmed = ~Nanoseconds{0};
-    queue.run_expired();
+    queue.run_expired(monotonic_ns());
 }
 
 } // namespace
@@ -83,6 +51,19 @@ Nanoseconds monotonic_ns() noexcept {
         if ((version & 1) == 0 && time.version == version)
             return copy.system_time + scale(now - copy.tsc_timestamp, copy);
     }
+}
+
+void watch_stolen_time() noexcept {
+    const cero_vcpu_register_runstate_memory_area area{by_address(&run_state)};
+    if (hyper::vcpu_op(CERO_VCPUOP_register_runstate_memory_area, 0, &area) != 0)
+        printk(Level::warning,
+               "time: the hypervisor keeps no record of this vCPU's run states: the "
+               "share of guests' events is of real time\n");
+}
+
+Nanoseconds stolen_ns() noexcept {
+    const volatile cero_vcpu_runstate_info& state = run_state;
+    return state.time[CERO_RUNSTATE_runnable] + state.time[CERO_RUNSTATE_offline];
 }
 
 Nanoseconds cycles_to_ns(std::uint64_t cycles) noexcept {
@@ -116,9 +97,7 @@ void set_wall_ns(Nanoseconds now) noexcept {
 
 void Timer::arm(Nanoseconds deadline) noexcept {
     EventGuard guard;
-    TimerQueue::remove(*this);
-    deadline_ = deadline;
-    queue.insert(*this);
+    queue.insert(*this, deadline);
 }
 
 void Timer::cancel() noexcept {

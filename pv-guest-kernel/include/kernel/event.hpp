@@ -19,9 +19,17 @@ using Handler = void (*)(Port port, void* context);
 
 /// Sets the handler and unmasks the port.
 void set_handler(Port port, Handler handler, void* context) noexcept;
-/// As above, and leaves the port masked (user-space event devices unmask when they have read).
+/// As set_handler(), for a port whose events another domain makes at will: when threads want the
+/// CPU and the events of all guests had their share of it, the handler waits for the next window.
+/// docs/architecture/fairness.md.
+void set_guest_handler(Port port, Handler handler, void* context) noexcept;
+/// As set_handler(), and leaves the port masked (user-space event devices unmask when they have
+/// read).
 void set_handler_masked(Port port, Handler handler, void* context) noexcept;
 void notify(Port port) noexcept;
+/// Makes the port of this domain pending: its handler runs again, after the other ports that are
+/// pending. Any context.
+void raise(Port port) noexcept;
 void mask(Port port) noexcept;
 /// Unmasks and delivers what came in while masked.
 void unmask(Port port) noexcept;
