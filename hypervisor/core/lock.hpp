@@ -9,8 +9,9 @@
 namespace cero {
 
 namespace arch {
-/// Answers shootdowns and calls of other CPUs; a spinner with interrupts off would deadlock them.
-void service_remote_requests() noexcept;
+/// Answers shootdowns and calls of other CPUs; everything that spins calls it, for with interrupts off it would
+/// deadlock them. Without `calls` these wait.
+void service_remote_requests(bool calls = true) noexcept;
 void relax() noexcept;
 } // namespace arch
 

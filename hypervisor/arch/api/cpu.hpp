@@ -2,9 +2,8 @@
 // CPUs: the per-CPU area, who is online, messages between CPUs, idling, preemption points.
 #pragma once
 
+#include <core/lock.hpp>
 #include <core/types.hpp>
-
-#include <cero/lib/atomic.hpp>
 
 namespace cero::arch {
 
@@ -63,8 +62,6 @@ void call_on(CpuMask cpus, void (*function)(void*), void* argument) noexcept;
 /// A long operation calls this with no lock held: opens a window for interrupts. True when it
 /// should become a continuation: softirqs wait, or the current vCPU has an event to take.
 [[nodiscard]] bool preemption_point() noexcept;
-/// Answers shootdowns and calls of other CPUs; everything that spins calls it.
-void service_remote_requests() noexcept;
 void relax() noexcept;
 /// Idle: sti; hlt; cli, unless a softirq waits already.
 void halt_until_interrupt() noexcept;

@@ -49,46 +49,50 @@ Status write_identity(Vcpu& current, std::uint32_t command, std::uint64_t argume
     }
 }
 
-constexpr std::uint32_t console_bytes_per_second = 16 * 1024;
+constexpr std::uint32_t console_bytes_per_second = 6 * 1024; // half of what a serial line of 115200 baud carries
+constexpr std::uint32_t console_line_cost = 26;              // time stamp, domain and line end
 
 /// Takes from what the domain may still write in this second.
-bool spend_credit(Domain& domain) {
+bool spend_credit(Domain& domain, std::uint32_t bytes) {
     const std::uint64_t second = arch::system_time().raw() / 1'000'000'000;
     if (domain.console_second != second) {
         domain.console_second = second;
         domain.console_credit = console_bytes_per_second;
     }
-    if (domain.console_credit == 0) return false;
-    --domain.console_credit;
+    if (domain.console_credit < bytes) return false;
+    domain.console_credit -= bytes;
     return true;
 }
 
-/// An unprivileged domain writes to the log, line by line, with its number in front.
-void write_as_log(Domain& domain, const char* text, std::size_t bytes) {
+/// An unprivileged domain writes to the log, with its number in front: one line that is not empty, as it takes long.
+/// Returns how many bytes that were.
+std::uint32_t write_as_log(Domain& domain, const char* text, std::uint32_t bytes) {
     LockGuard guard{domain.lock};
-    for (std::size_t n = 0; n < bytes; ++n) {
-        if (!spend_credit(domain)) return;
+    for (std::uint32_t n = 0; n < bytes; ++n) {
         const char c = text[n];
         if (c != '\n' && (c < ' ' || c > '~') && c != '\t') continue;
         if (c != '\n') domain.console_line[domain.console_length++] = c;
-        if (c != '\n' && domain.console_length < sizeof domain.console_line) continue;
-        arch::log(arch::Level::info, "(d%u) %.*s", domain.id.raw(), static_cast<int>(domain.console_length),
-                  domain.console_line);
+        const std::uint32_t length = domain.console_length;
+        if (length == 0 || (c != '\n' && length < sizeof domain.console_line)) continue;
         domain.console_length = 0;
+        if (!spend_credit(domain, length + console_line_cost)) continue;
+        arch::log(arch::Level::info, "(d%u) %.*s", domain.id.raw(), static_cast<int>(length), domain.console_line);
+        return n + 1;
     }
+    return bytes;
 }
 
-constexpr std::size_t console_chunk = 256;
+constexpr std::uint32_t console_chunk = 256;
 
 Status console_write(Vcpu& current, std::uint32_t count, std::uint64_t buffer) {
     char chunk[console_chunk];
     while (count != 0) {
-        const std::uint32_t now = count < console_chunk ? count : console_chunk;
+        std::uint32_t now = count < console_chunk ? count : console_chunk;
         if (!arch::copy_from_guest(chunk, GuestVirt{buffer}, now)) return Errno::fault;
         if (current.domain->is_control)
             arch::console_write(chunk, now);
         else
-            write_as_log(*current.domain, chunk, now);
+            now = write_as_log(*current.domain, chunk, now);
         buffer += now;
         count -= now;
         if (count != 0 && arch::preemption_point())

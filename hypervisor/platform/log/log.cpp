@@ -21,16 +21,19 @@ arch::Level serial_level = arch::Level::info;
 bool clock_ready;
 constinit Spinlock<LockRank::console> console_lock;
 
-void emit_serial(const char* text, std::size_t bytes) noexcept {
+/// A line takes milliseconds: other CPUs' shootdowns are answered meanwhile, but for a CPU that may be amid an answer,
+/// or before it can. Their calls may need the console.
+void emit_serial(const char* text, std::size_t bytes, bool answer) noexcept {
     for (std::size_t n = 0; n < bytes; ++n) {
         if (text[n] == '\n') uart::put('\r');
         uart::put(text[n]);
+        if (answer) arch::service_remote_requests(false);
     }
 }
 
-void emit(const char* text, std::size_t bytes, bool to_serial) noexcept {
+void emit(const char* text, std::size_t bytes, bool to_serial, bool answer) noexcept {
     for (std::size_t n = 0; n < bytes; ++n) ring[written++ % ring_bytes] = text[n];
-    if (to_serial) emit_serial(text, bytes);
+    if (to_serial) emit_serial(text, bytes, answer);
 }
 
 std::size_t format_line(char (&line)[line_bytes], const char* format, va_list args) noexcept {
@@ -53,7 +56,7 @@ void log_emergency(const char* format, ...) noexcept {
     va_start(args, format);
     const std::size_t length = format_line(line, format, args);
     va_end(args);
-    emit(line, length, true);
+    emit(line, length, true, false);
 }
 
 } // namespace platform
@@ -68,12 +71,12 @@ void log(Level level, const char* format, ...) noexcept {
     const std::size_t length = format_line(line, format, args);
     va_end(args);
     const LockGuard guard{console_lock};
-    emit(line, length, level <= serial_level);
+    emit(line, length, level <= serial_level, clock_ready);
 }
 
 void console_write(const char* text, std::size_t bytes) noexcept {
     const LockGuard guard{console_lock};
-    emit_serial(text, bytes);
+    emit_serial(text, bytes, true);
 }
 
 std::size_t console_read(char* out, std::size_t bytes) noexcept { return uart::take(out, bytes); }

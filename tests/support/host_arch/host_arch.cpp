@@ -117,7 +117,7 @@ void call_on(CpuMask cpus, void (*function)(void*), void* argument) noexcept {
 bool preemption_point() noexcept {
     return state().preempt_every != 0 && ++state().preempt_calls % state().preempt_every == 0;
 }
-void service_remote_requests() noexcept {}
+void service_remote_requests(bool) noexcept {}
 void relax() noexcept {}
 void halt_until_interrupt() noexcept {}
 

@@ -168,7 +168,7 @@ CpuMask online_cpus() noexcept {
     return CpuMask{1};
 }
 void call_on(CpuMask, void (*)(void*), void*) noexcept {}
-void service_remote_requests() noexcept {}
+void service_remote_requests(bool) noexcept {}
 void relax() noexcept {
     sched_yield();
 }

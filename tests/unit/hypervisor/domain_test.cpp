@@ -425,10 +425,31 @@ TEST_F(Domains, UnprivilegedConsoleOutputIsMarkedAndLimited) {
                            reinterpret_cast<std::uint64_t>(text)));
     ASSERT_EQ(host::state().log.size(), 1u);
     EXPECT_EQ(host::state().log[0], "(d" + std::to_string(id) + ") hello there");
-    const std::string flood(200'000, '\n');
-    EXPECT_TRUE(console_op(vcpu, CERO_CONSOLEIO_write, static_cast<std::uint32_t>(flood.size()),
-                           reinterpret_cast<std::uint64_t>(flood.data())));
-    EXPECT_LE(host::state().log.size(), 16u * 1024 + 1);
+    const auto write = [&](const std::string& what) {
+        host::state().log.clear();
+        host::state().preempt_calls = 0;
+        host::state().preempt_every = 1u << 30; // they are counted
+        EXPECT_TRUE(console_op(vcpu, CERO_CONSOLEIO_write, static_cast<std::uint32_t>(what.size()),
+                               reinterpret_cast<std::uint64_t>(what.data())));
+        std::size_t serial = 0;
+        for (const std::string& line : host::state().log)
+            serial += line.size() + sizeof "[    0.000000] ";
+        return serial;
+    };
+    write("\n");
+    write(std::string(200'000, '\n'));
+    EXPECT_EQ(host::state().log.size(), 0u) << "empty lines";
+    // What counts is what goes out: half of what a serial line carries, and a preemption point
+    // after each line.
+    std::string flood;
+    for (unsigned n = 0; n < 20'000; ++n)
+        flood += "a\n";
+    EXPECT_LE(write(flood), 6u * 1024);
+    EXPECT_GT(host::state().log.size(), 100u);
+    EXPECT_GE(host::state().preempt_calls, host::state().log.size());
+    host::state().now += 1'000'000'000;
+    EXPECT_GT(write(flood), 5u * 1024);
+    host::state().preempt_every = 0;
     EXPECT_EQ(console_op(vcpu, CERO_CONSOLEIO_read, 1, 0x10000).error(), Errno::perm);
     host::state().log.clear();
     EXPECT_EQ(control(CERO_DOMCTL_destroydomain, id), 0);

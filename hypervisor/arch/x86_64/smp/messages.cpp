@@ -64,9 +64,9 @@ void perform_on(CpuMask cpus, const Message& what) noexcept {
 void set_cpu_online(CpuId cpu) noexcept { online.fetch_or(CpuMask::of(cpu).raw(), Order::seq_cst); }
 CpuMask online_cpus() noexcept { return CpuMask{online.load(Order::relaxed)}; }
 
-void service_remote_requests() noexcept {
+void service_remote_requests(bool calls) noexcept {
     const std::uint64_t me = CpuMask::of(this_cpu_id()).raw();
-    if ((waiting.load(Order::acquire) & me) == 0) return;
+    if ((waiting.load(Order::acquire) & me) == 0 || (in_flight.kind == Kind::call && !calls)) return;
     perform(in_flight);
     waiting.fetch_and(~me, Order::acq_rel);
 }
