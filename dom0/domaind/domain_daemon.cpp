@@ -9,6 +9,7 @@
 #include "toolstack/core_dump.hpp"
 #include "toolstack/paths.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 
@@ -40,21 +41,66 @@ Action action_for(const config::DomainConfig& config, control::ShutdownReason re
 
 } // namespace
 
-bool RestartBrake::may_restart(const std::string& name, std::uint64_t now_ns) {
-    std::vector<std::uint64_t>& times = restarts_[name];
-    std::erase_if(times, [&](std::uint64_t at) { return now_ns - at > window_ns; });
-    if (times.size() >= restarts_max)
-        return false;
-    times.push_back(now_ns);
-    return true;
+const RestartBrake::Limit* RestartBrake::refuse(const std::string& name, std::uint64_t now_ns,
+                                                bool is_lasting) {
+    std::vector<Restart>& noted = restarts_[name];
+    std::erase_if(noted, [&](const Restart& restart) {
+        return now_ns - restart.at_ns > (restart.is_lasting ? lasting : brief).window_ns;
+    });
+    const auto count = [&](auto counts) {
+        return static_cast<std::size_t>(std::count_if(noted.begin(), noted.end(), counts));
+    };
+    const Limit* limit = nullptr;
+    if (count([&](const Restart& each) { return now_ns - each.at_ns <= brief.window_ns; }) >=
+        brief.restarts)
+        limit = &brief;
+    else if (is_lasting &&
+             count([](const Restart& each) { return each.is_lasting; }) >= lasting.restarts)
+        limit = &lasting;
+    if (limit != nullptr)
+        restarts_.erase(name);
+    else
+        noted.push_back({now_ns, is_lasting});
+    return limit;
+}
+
+bool DomainDaemon::may_restart(cero_domid domain, const config::DomainConfig& config,
+                               control::ShutdownReason reason, Action action) {
+    const bool is_lasting = reason != control::ShutdownReason::reboot || action != Action::restart;
+    const RestartBrake::Limit* const limit = brake_.refuse(config.name, monotonic_ns(), is_lasting);
+    if (limit == nullptr)
+        return true;
+    log("domain {} ({}): it has been started again {} times within {}; now it is removed and not "
+        "started again{}. Look at {}/{}.log; \"cero create\" with its configuration starts it.",
+        domain, config.name, limit->restarts, limit->window,
+        action == Action::coredump_restart ? ", and no core is written" : "",
+        toolstack::console_log_directory, config.name);
+    toolstack::destroy_domain(machine_, domain, device_timeout_ms);
+    return false;
+}
+
+std::string DomainDaemon::too_many_kept(const std::string& name) {
+    std::string list;
+    std::size_t count = 0;
+    for (const control::DomainInfo& info : machine_.control.domains()) {
+        const std::string kept = fmt::format("{}-{}", name, info.domain);
+        if ((info.flags & CERO_DOMINF_shutdown) == 0 ||
+            machine_.store.read(toolstack::domain_path(info.domain) + "/name") != kept)
+            continue;
+        list += (count == 0 ? "" : ", ") + kept;
+        ++count;
+    }
+    return count >= kept_max ? list : "";
 }
 
 void DomainDaemon::restart(cero_domid domain, const config::DomainConfig& config, bool keep_old) {
-    if (!brake_.may_restart(config.name, monotonic_ns())) {
-        log("domain {} ({}): it ended too often in a short time and is not started again", domain,
-            config.name);
-        toolstack::destroy_domain(machine_, domain, device_timeout_ms);
-        return;
+    if (keep_old) {
+        if (const std::string kept = too_many_kept(config.name); !kept.empty()) {
+            log("domain {} ({}): {} are kept already, so this one is removed; \"cero destroy\" of "
+                "one makes room for the next",
+                domain, config.name, kept);
+            keep_old = false;
+        }
     }
     config::DomainConfig next = config;
     if (keep_old) {
@@ -77,8 +123,11 @@ void DomainDaemon::restart(cero_domid domain, const config::DomainConfig& config
 void DomainDaemon::dump_core(cero_domid domain, const config::DomainConfig& config) {
     const std::string& name = config.name;
     const std::string mounts = read_file("/proc/mounts").value_or("");
-    const std::string path =
-        toolstack::core_file(toolstack::core_directory(config, mounts), domain, name);
+    const std::string directory = toolstack::core_directory(config, mounts);
+    const std::string path = toolstack::core_file(directory, domain, name);
+    for (const std::string& old : toolstack::remove_old_cores(directory, name, cores_max - 1))
+        log("domain {} ({}): {} is removed: the newest {} cores of a name are kept", domain, name,
+            old, cores_max);
     try {
         const toolstack::CoreDump core = toolstack::dump_core(machine_, domain, path, false);
         log("domain {} ({}): core of {} MiB in {}", domain, name,
@@ -98,6 +147,10 @@ void DomainDaemon::handle_end(const control::DomainInfo& info) {
     const Action action = action_for(*config, reason);
     log("domain {} ({}) has ended: {}; {}", info.domain, config->name,
         control::shutdown_reason_name(static_cast<unsigned>(reason)), config::action_name(action));
+    const bool is_to_restart = action == Action::restart || action == Action::coredump_restart ||
+                               action == Action::rename_restart;
+    if (is_to_restart && !may_restart(info.domain, *config, reason, action))
+        return;
     if (action == Action::coredump_destroy || action == Action::coredump_restart)
         dump_core(info.domain, *config);
     switch (action) {

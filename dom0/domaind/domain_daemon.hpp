@@ -13,16 +13,30 @@
 
 namespace cero::domaind {
 
-/// Guards against a guest that reboots as soon as it runs: too many restarts of a name in a while.
+/// Guards against a guest that ends as soon as it runs, and against one that leaves something
+/// behind each time: too many restarts of a name in a while.
 class RestartBrake {
 public:
-    /// Notes one restart; false when there were too many lately.
-    [[nodiscard]] bool may_restart(const std::string& name, std::uint64_t now_ns);
+    struct Limit {
+        std::size_t restarts;
+        std::uint64_t window_ns;
+        const char* window;
+    };
+    static constexpr Limit brief{5, 20'000'000'000, "20 seconds"};
+    /// For ends that nobody ordered, or that leave a core or a domain behind.
+    static constexpr Limit lasting{20, 3'600'000'000'000, "an hour"};
+
+    /// Notes one restart and returns null; or the limit that does not allow it, and forgets the
+    /// name, so that it starts afresh when somebody creates it again.
+    [[nodiscard]] const Limit* refuse(const std::string& name, std::uint64_t now_ns,
+                                      bool is_lasting);
 
 private:
-    static constexpr std::size_t restarts_max = 5;
-    static constexpr std::uint64_t window_ns = 20'000'000'000;
-    std::map<std::string, std::vector<std::uint64_t>> restarts_;
+    struct Restart {
+        std::uint64_t at_ns;
+        bool is_lasting;
+    };
+    std::map<std::string, std::vector<Restart>> restarts_;
 };
 
 /// Everything that it knows is in the hypervisor, XenStore and /run/cero, so it can be restarted.
@@ -34,7 +48,16 @@ public:
     void look();
 
 private:
+    static constexpr std::size_t cores_max = 3; ///< of one name that the daemon leaves there
+    static constexpr std::size_t kept_max = 3;  ///< domains of one name that rename-restart keeps
+
     void handle_end(const control::DomainInfo& info);
+    /// Whether the brake lets the domain be started again; if not, it is removed.
+    [[nodiscard]] bool may_restart(cero_domid domain, const config::DomainConfig& config,
+                                   control::ShutdownReason reason, config::Action action);
+    /// What rename-restart has kept of the name, as a list for people; empty when there is room for
+    /// more.
+    [[nodiscard]] std::string too_many_kept(const std::string& name);
     void dump_core(cero_domid domain, const config::DomainConfig& config);
     void restart(cero_domid domain, const config::DomainConfig& config, bool keep_old);
     void clean_orphans(const std::set<cero_domid>& alive);

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <filesystem>
 #include <thread>
 
 namespace cero::toolstack {
@@ -160,6 +161,84 @@ TEST_F(DomainEndsTest, ADomainHasANameAsLongAsItIsThere) {
     }
     EXPECT_GT(looks, 100);
     EXPECT_EQ(control.table.size(), 2u); // the renamed one
+}
+
+TEST_F(DomainEndsTest, ACrashLoopLeavesFewCoresAndIsStopped) {
+    config.on_crash = config::Action::coredump_restart;
+    config.core_directory = testing::TempDir() + "/cero-ends-cores";
+    std::filesystem::remove_all(config.core_directory);
+    const auto cores = [&] {
+        std::set<std::string> names;
+        for (const auto& entry : std::filesystem::directory_iterator{config.core_directory})
+            names.insert(entry.path().filename().string().substr(16)); // without the time
+        return names;
+    };
+    (void)create_domain(machine, config, options);
+    std::vector<cero_domid> ended;
+    for (int crash = 1; crash <= 5; ++crash) {
+        ended.push_back(find_domain(machine, "guest"));
+        end(ended.back(), control::ShutdownReason::crash);
+        ASSERT_NE(find_domain(machine, "guest"), ended.back());
+    }
+    std::set<std::string> newest;
+    for (const cero_domid domain : {ended[2], ended[3], ended[4]})
+        newest.insert(fmt::format("guest.{}.core", domain));
+    EXPECT_EQ(cores(), newest);
+    end(find_domain(machine, "guest"), control::ShutdownReason::crash);
+    EXPECT_EQ(control.table.size(), 1u) << "it is started again and again";
+    EXPECT_EQ(cores(), newest) << "a core of one that is not started again";
+    const cero_domid again = create_domain(machine, config, options); // by hand: afresh
+    end(again, control::ShutdownReason::crash);
+    EXPECT_NE(find_domain(machine, "guest"), again);
+    std::filesystem::remove_all(config.core_directory);
+}
+
+TEST_F(DomainEndsTest, ACrashLoopLeavesFewDomains) {
+    config.on_crash = config::Action::rename_restart;
+    (void)create_domain(machine, config, options);
+    std::set<cero_domid> kept;
+    for (int crash = 1; crash <= 5; ++crash) {
+        const cero_domid domain = find_domain(machine, "guest");
+        end(domain, control::ShutdownReason::crash);
+        ASSERT_NE(find_domain(machine, "guest"), domain);
+        if (crash <= 3)
+            kept.insert(domain);
+        EXPECT_EQ(control.table.size(), 2u + kept.size()); // dom0 and the one that runs
+    }
+    for (const cero_domid domain : kept)
+        EXPECT_EQ(name_of(store, domain), fmt::format("guest-{}", domain));
+    end(find_domain(machine, "guest"), control::ShutdownReason::crash);
+    EXPECT_EQ(control.table.size(), 1u + kept.size());
+}
+
+TEST(RestartBrake, StopsAQuickLoop) {
+    constexpr std::uint64_t second = 1'000'000'000, begin = 5000 * second;
+    for (const bool is_lasting : {false, true}) {
+        domaind::RestartBrake brake;
+        for (unsigned i = 0; i < 5; ++i)
+            EXPECT_EQ(brake.refuse("a", begin, is_lasting), nullptr);
+        EXPECT_EQ(brake.refuse("b", begin, is_lasting), nullptr);
+        const auto* const limit = brake.refuse("a", begin + 20 * second, is_lasting);
+        ASSERT_NE(limit, nullptr);
+        EXPECT_EQ(limit->restarts, 5u);
+        EXPECT_EQ(brake.refuse("a", begin + 20 * second, is_lasting), nullptr); // created by hand
+    }
+}
+
+TEST(RestartBrake, StopsASlowLoopOfCrashesButNotOfReboots) {
+    constexpr std::uint64_t second = 1'000'000'000;
+    domaind::RestartBrake brake;
+    std::uint64_t now = 5000 * second;
+    for (unsigned i = 0; i < 1000; ++i, now += 5 * second)
+        EXPECT_EQ(brake.refuse("reboots", now, false), nullptr) << i;
+    for (unsigned i = 0; i < 20; ++i, now += 5 * second)
+        EXPECT_EQ(brake.refuse("reboots", now, true), nullptr) << i;
+    const auto* const limit = brake.refuse("reboots", now, true);
+    ASSERT_NE(limit, nullptr);
+    EXPECT_EQ(limit->restarts, 20u);
+    EXPECT_STREQ(limit->window, "an hour");
+    for (unsigned i = 0; i < 100; ++i, now += 181 * second)
+        EXPECT_EQ(brake.refuse("now and then", now, true), nullptr) << i;
 }
 
 TEST_F(DomainEndsTest, AStoreThatIsSilentIsNotWaitedForForEver) {

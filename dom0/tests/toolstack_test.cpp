@@ -345,23 +345,45 @@ TEST(CoreDirectory, LosesWhatWasLeftHalfWritten) {
     EXPECT_TRUE(read_file(directory + "/c.part"));
 }
 
-TEST(CoreRoom, MemoryIsNotUsedUp) {
-    constexpr std::uint64_t ext2 = 0xef53, tmpfs = 0x01021994, mib = 1 << 20;
-    EXPECT_EQ(room_for_core(ext2, 1000, 90 * mib, 8 * mib).bytes, 90 * mib);
-    EXPECT_FALSE(room_for_core(ext2, 1000, 0, 8 * mib).is_memory);
-    EXPECT_EQ(room_for_core(tmpfs, 1000, 90 * mib, 8 * mib).bytes, 4 * mib);
-    EXPECT_EQ(room_for_core(tmpfs, 1000, 2 * mib, 8 * mib).bytes, 2 * mib);
-    EXPECT_EQ(room_for_core(0, 0, 0, 8 * mib).bytes, 4 * mib);
-    EXPECT_TRUE(room_for_core(0, 0, 0, 8 * mib).is_memory);
+TEST(CoreDirectory, KeepsTheNewestOfEachName) {
+    const std::string directory = testing::TempDir() + "/many-cores";
+    make_directories(directory);
+    const char* const others[] = {"20200101-000000-web-2.1.core", "20200101-000000-web.core",
+                                  "20200101-000000-web.x.core",   "web.1.core",
+                                  "2020010a-000000-web.1.core",   "20200101-000000-web.1.core.old"};
+    for (const char* name : others)
+        write_file(directory + "/" + name, "x");
+    for (const int hour : {12, 10, 13, 11})
+        write_file(fmt::format("{}/20261121-{}0000-web.{}.core", directory, hour, 99 - hour), "x");
+    EXPECT_TRUE(remove_old_cores(directory, "web", 4).empty());
+    EXPECT_EQ(remove_old_cores(directory, "web", 2),
+              (std::vector{directory + "/20261121-100000-web.89.core",
+                           directory + "/20261121-110000-web.88.core"}));
+    EXPECT_FALSE(read_file(directory + "/20261121-100000-web.89.core"));
+    EXPECT_TRUE(read_file(directory + "/20261121-120000-web.87.core"));
+    EXPECT_TRUE(read_file(directory + "/20261121-130000-web.86.core"));
+    for (const char* name : others)
+        EXPECT_TRUE(read_file(directory + "/" + name)) << name;
+    for (const int domain : {10, 8, 9})
+        write_file(fmt::format("{}/20261121-140000-web.{}.core", directory, domain), "x");
+    EXPECT_EQ(remove_old_cores(directory, "web", 1).size(), 4u);
+    EXPECT_TRUE(read_file(directory + "/20261121-140000-web.10.core"));
+    EXPECT_TRUE(remove_old_cores(directory + "/none", "web", 0).empty());
 }
 
-TEST(RestartBrake, StopsALoop) {
-    domaind::RestartBrake brake;
-    for (int i = 0; i < 5; ++i)
-        EXPECT_TRUE(brake.may_restart("a", 1000));
-    EXPECT_FALSE(brake.may_restart("a", 2000));
-    EXPECT_TRUE(brake.may_restart("b", 2000));
-    EXPECT_TRUE(brake.may_restart("a", 60'000'000'000));
+TEST(CoreRoom, MemoryIsNotUsedUp) {
+    constexpr std::uint64_t ext2 = 0xef53, tmpfs = 0x01021994, mib = 1 << 20;
+    EXPECT_EQ(room_for_core(ext2, 1000, 90 * mib, 8 * mib, 0).bytes, 90 * mib);
+    EXPECT_FALSE(room_for_core(ext2, 1000, 0, 8 * mib, 0).is_memory);
+    EXPECT_EQ(room_for_core(tmpfs, 1000, 90 * mib, 8 * mib, 0).bytes, 4 * mib);
+    EXPECT_EQ(room_for_core(tmpfs, 1000, 2 * mib, 8 * mib, 0).bytes, 2 * mib);
+    EXPECT_EQ(room_for_core(0, 0, 0, 8 * mib, 0).bytes, 4 * mib);
+    EXPECT_TRUE(room_for_core(0, 0, 0, 8 * mib, 0).is_memory);
+    // Those that are there already count: one after the other does not use up more than one.
+    EXPECT_EQ(room_for_core(tmpfs, 1000, 90 * mib, 5 * mib, 3 * mib).bytes, 1 * mib);
+    EXPECT_EQ(room_for_core(0, 0, 0, 4 * mib, 4 * mib).bytes, 0u);
+    EXPECT_EQ(room_for_core(0, 0, 0, 1 * mib, 7 * mib).bytes, 0u);
+    EXPECT_EQ(room_for_core(ext2, 1000, 90 * mib, 8 * mib, 50 * mib).bytes, 90 * mib);
 }
 
 TEST_F(ToolstackTest, CheckFindsWhatIsWrong) {

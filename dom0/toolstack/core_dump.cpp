@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/procfs.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -272,6 +273,30 @@ std::string headers(const std::string& notes, const std::vector<Run>& runs) {
     return out;
 }
 
+/// Names in a directory that end in `ending`; none when it cannot be read.
+std::vector<std::string> files_with_ending(const std::string& directory, std::string_view ending) {
+    std::vector<std::string> names;
+    if (DIR* entries = ::opendir(directory.c_str())) {
+        while (const dirent* entry = ::readdir(entries))
+            if (std::string_view{entry->d_name}.ends_with(ending))
+                names.emplace_back(entry->d_name);
+        ::closedir(entries);
+    }
+    return names;
+}
+
+/// What the cores of a directory occupy.
+std::uint64_t bytes_in_cores(const std::string& directory) {
+    const std::string path = directory.empty() ? "./" : directory;
+    std::uint64_t sum = 0;
+    for (const std::string& name : files_with_ending(path, ".core")) {
+        struct stat info {};
+        if (::stat((path + name).c_str(), &info) == 0 && S_ISREG(info.st_mode))
+            sum += static_cast<std::uint64_t>(info.st_size);
+    }
+    return sum;
+}
+
 /// The file while it is written: gone again unless it is kept.
 class Output {
 public:
@@ -293,7 +318,8 @@ public:
                         fmt::format("{}: cannot ask for free room: {}", path_, errno_text(errno))};
         const Room room = room_for_core(static_cast<std::uint64_t>(info.f_type), info.f_blocks,
                                         info.f_bavail * static_cast<std::uint64_t>(info.f_bsize),
-                                        memory.freeram * std::uint64_t{memory.mem_unit});
+                                        memory.freeram * std::uint64_t{memory.mem_unit},
+                                        bytes_in_cores(path_.substr(0, path_.rfind('/') + 1)));
         if (room.bytes >= bytes)
             return;
         throw Error{ExitCode::failed,
@@ -301,7 +327,8 @@ public:
                                 room.bytes >> 20,
                                 room.is_memory ? "of the control domain's memory may be used"
                                                : "are free there"),
-                    room.is_memory ? "Name a file on a disk (coredump_dir in a configuration)."
+                    room.is_memory ? "Name a file on a disk (coredump_dir in a configuration), or "
+                                     "remove old cores."
                                    : "Name a file on a larger disk, or remove old cores."};
     }
     void write(std::string_view bytes) const {
@@ -368,12 +395,13 @@ CoreDump dump_core(Machine& machine, cero_domid domain, const std::string& path,
 }
 
 Room room_for_core(std::uint64_t type, std::uint64_t blocks, std::uint64_t bytes_free,
-                   std::uint64_t memory_free) noexcept {
+                   std::uint64_t memory_free, std::uint64_t in_cores) noexcept {
     // No size at all: the root file system of an initramfs.
     const bool is_memory = type == TMPFS_MAGIC || type == RAMFS_MAGIC || blocks == 0;
     if (!is_memory)
         return {bytes_free, false};
-    const std::uint64_t most = memory_free / 2;
+    const std::uint64_t half = (memory_free + in_cores) / 2;
+    const std::uint64_t most = half > in_cores ? half - in_cores : 0;
     return {blocks == 0 ? most : std::min(bytes_free, most), true};
 }
 
@@ -386,18 +414,41 @@ std::string core_directory(const config::DomainConfig& config, std::string_view 
 
 std::string core_file(const std::string& directory, cero_domid domain, const std::string& name) {
     make_directories(directory);
-    if (DIR* entries = ::opendir(directory.c_str())) {
-        while (const dirent* entry = ::readdir(entries))
-            if (std::string_view{entry->d_name}.ends_with(".core.part"))
-                ::unlink((directory + "/" + entry->d_name).c_str());
-        ::closedir(entries);
-    }
+    for (const std::string& left : files_with_ending(directory, ".core.part"))
+        ::unlink((directory + "/" + left).c_str());
     const std::time_t now = std::time(nullptr);
     std::tm parts{};
     ::gmtime_r(&now, &parts);
     char text[32]{};
     (void)std::strftime(text, sizeof text, "%Y%m%d-%H%M%S", &parts);
     return fmt::format("{}/{}-{}.{}.core", directory, text, name, domain);
+}
+
+std::vector<std::string> remove_old_cores(const std::string& directory, const std::string& name,
+                                          std::size_t count) {
+    constexpr std::string_view time_shape = "dddddddd-dddddd-";
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    std::vector<std::string> cores;
+    for (std::string& file : files_with_ending(directory, ".core")) {
+        const std::size_t number = time_shape.size() + name.size() + 1;
+        const std::size_t end = file.size() - std::strlen(".core");
+        if (end <= number || file.compare(time_shape.size(), name.size() + 1, name + ".") != 0 ||
+            !std::all_of(file.begin() + static_cast<std::ptrdiff_t>(number),
+                         file.begin() + static_cast<std::ptrdiff_t>(end), is_digit) ||
+            !std::equal(
+                time_shape.begin(), time_shape.end(), file.begin(),
+                [&](char shape, char c) { return shape == 'd' ? is_digit(c) : c == shape; }))
+            continue;
+        cores.push_back(directory + "/" + std::move(file));
+    }
+    const std::size_t time_end = directory.size() + 1 + time_shape.size();
+    std::sort(cores.begin(), cores.end(), [&](const std::string& a, const std::string& b) {
+        const int order = a.compare(0, time_end, b, 0, time_end);
+        return order != 0 ? order < 0 : a.size() != b.size() ? a.size() < b.size() : a < b;
+    }); // by the time, and in the same second by the domain's number
+    cores.resize(cores.size() - std::min(cores.size(), count));
+    std::erase_if(cores, [](const std::string& path) { return ::unlink(path.c_str()) != 0; });
+    return cores;
 }
 
 } // namespace cero::toolstack

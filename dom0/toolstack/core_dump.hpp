@@ -5,6 +5,7 @@
 #include "toolstack/domains.hpp"
 
 #include <string>
+#include <vector>
 
 namespace cero::toolstack {
 
@@ -23,13 +24,14 @@ struct CoreDump {
 CoreDump dump_core(Machine& machine, cero_domid domain, const std::string& path, bool replace);
 
 /// Room for a core: what the file system has free, and in a file system that lives in memory at
-/// most half of the memory that is free, so that a core never starves the control domain.
+/// most half of the memory that is free or in cores already (`in_cores` of the same directory),
+/// less these: all cores together never starve the control domain.
 struct Room {
     std::uint64_t bytes{};
     bool is_memory{};
 };
 [[nodiscard]] Room room_for_core(std::uint64_t type, std::uint64_t blocks, std::uint64_t bytes_free,
-                                 std::uint64_t memory_free) noexcept;
+                                 std::uint64_t memory_free, std::uint64_t in_cores) noexcept;
 
 /// Where the daemon writes cores of a domain: what its configuration says, else the file system
 /// labelled "data" when `mounts` (text of /proc/mounts) has it, else the control domain's memory.
@@ -40,5 +42,10 @@ struct Room {
 /// directory, and removes what a daemon that died left half written in it.
 [[nodiscard]] std::string core_file(const std::string& directory, cero_domid domain,
                                     const std::string& name);
+
+/// Removes all but the newest `count` of the files that core_file() has named for domains of this
+/// name; what was removed.
+std::vector<std::string> remove_old_cores(const std::string& directory, const std::string& name,
+                                          std::size_t count);
 
 } // namespace cero::toolstack
