@@ -14,6 +14,7 @@
 #include <core/frame/frame_table.hpp>
 #include <core/grant/grant_table.hpp>
 #include <core/paging/mmu_ops.hpp>
+#include <core/paging/pte_rules.hpp>
 #include <core/sched/scheduler.hpp>
 #include <core/time/guest_time.hpp>
 
@@ -98,7 +99,13 @@ Status teardown_step(Vcpu& current, Domain& domain) {
         pirq::release_all(domain);
         return {};
     case TeardownStep::grants: return domain.grants == nullptr ? Status{} : domain.grants->release_mappings(domain);
-    case TeardownStep::roots: domain.for_each_vcpu([&](Vcpu& vcpu) { drop_context(current, vcpu); }); return {};
+    case TeardownStep::roots: {
+        Status dropped;
+        domain.for_each_vcpu([&](Vcpu& vcpu) {
+            if (dropped) dropped = drop_context(current, vcpu);
+        });
+        return dropped;
+    }
     case TeardownStep::memory: return relinquish_domain_memory(current, domain, domain.teardown_cursor);
     case TeardownStep::vcpus:
         domain.for_each_vcpu([](Vcpu& vcpu) {
@@ -144,6 +151,7 @@ Result<Domain*> create_domain(DomainId id, const DomainSettings& settings) {
     auto* domain = ::new (TRY(allocate_object(sizeof(Domain)))) Domain;
     domain->id = id;
     domain->is_control = domain->arch.control = settings.is_control;
+    domain->l1_kept = l1_kept(settings.is_control);
     domain->vcpu_limit = settings.vcpus;
     domain->events.limit = settings.event_ports < CERO_EVTCHN_2L_PORTS ? settings.event_ports : CERO_EVTCHN_2L_PORTS;
     domain->shared_info = &no_shared_info;

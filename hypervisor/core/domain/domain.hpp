@@ -34,6 +34,7 @@ struct Domain {
     Spinlock<LockRank::domain> lock;
 
     MemoryAccount memory;
+    std::uint64_t l1_kept{}; ///< what its level-1 entries may have of what the guest asks for
     cero_shared_info* shared_info{};
     MachineFrame shared_info_frame{invalid_frame};
     std::uint32_t vcpu_limit{};
@@ -150,8 +151,8 @@ Status destroy_domain(Vcpu& current, Domain& domain);
 /// Installs a context into a vCPU that does not run: registers, tables, descriptors. restart:
 /// stopped at a preemption point, call again with the same context.
 Status install_context(Vcpu& current, Vcpu& target, const cero_vcpu_guest_context& context);
-/// Gives back what a vCPU holds of its domain's memory: tables, descriptors, vcpu_info page.
-void drop_context(Vcpu& current, Vcpu& target);
+/// Gives back what a vCPU holds of its domain's memory: tables, descriptors, vcpu_info page. restart: call again.
+Status drop_context(Vcpu& current, Vcpu& target);
 
 /// 2^order zeroed pages of hypervisor memory, for objects above a page.
 Result<void*> allocate_object(std::size_t bytes);

@@ -75,9 +75,8 @@ void drop_ldt(Vcpu& vcpu) {
 
 /// References on the GDT pages of a context; those taken are dropped when one is refused.
 Status take_gdt(Domain& domain, const cero_vcpu_guest_context& context) {
-    const std::uint64_t pages = gdt_pages(context.gdt_ents);
-    if (pages > arch::gdt_guest_pages) return Errno::inval;
-    for (std::uint64_t n = 0; n < pages; ++n) {
+    if (context.gdt_ents > CERO_FIRST_RESERVED_GDT_ENTRY) return Errno::inval; // before gdt_pages() can overflow
+    for (std::uint64_t n = 0; n < gdt_pages(context.gdt_ents); ++n) {
         const Status taken = get_descriptor_frame(domain, MachineFrame{context.gdt_frames[n]});
         if (taken) continue;
         while (n-- > 0) put_descriptor_frame(MachineFrame{context.gdt_frames[n]});
@@ -105,16 +104,16 @@ void core::start_cpu() noexcept {
     sched::prepare_cpu(CpuId{area.id}, **idle);
 }
 
-void drop_context(Vcpu& current, Vcpu& target) {
+Status drop_context(Vcpu& current, Vcpu& target) {
     drop_gdt(target);
     drop_ldt(target);
-    drop_vcpu_roots(current, target);
-    if (target.info_frame != invalid_frame) {
-        const MachineFrame frame = target.info_frame;
-        target.info_frame = invalid_frame;
-        __atomic_store_n(&target.arch.info, &no_vcpu_info, __ATOMIC_RELEASE);
-        frame_put_writable(frame);
-    }
+    TRY(drop_vcpu_roots(current, target));
+    if (target.info_frame == invalid_frame) return {};
+    const MachineFrame frame = target.info_frame;
+    target.info_frame = invalid_frame;
+    __atomic_store_n(&target.arch.info, &no_vcpu_info, __ATOMIC_RELEASE);
+    frame_put_writable(frame);
+    return {};
 }
 
 Status install_context(Vcpu& current, Vcpu& target, const cero_vcpu_guest_context& context) {

@@ -104,15 +104,19 @@ void carve(std::uint64_t frame, unsigned have, unsigned order, bool clean) noexc
     }
 }
 
-/// The first block that serves the request in one zone, as its frame and order; order 15: none.
+/// The first block that serves the request in one zone, as its frame and order; order 15: none. Lists are in no order:
+/// where only some of memory will do, each is looked at for a few steps, as interrupts are off.
 struct Found {
     std::uint64_t frame;
     unsigned order;
 };
 Found find(unsigned zone, bool clean, unsigned order, std::uint64_t limit) noexcept {
-    for (unsigned have = order; have <= max_order; ++have)
-        for (std::uint64_t at = lists.head[zone][clean][have]; at != no_frame; at = next_of(word_at(at)))
+    if (zone == 1 && limit <= low_frames) return {no_frame, body_order};
+    for (unsigned have = order; have <= max_order; ++have) {
+        std::uint64_t at = lists.head[zone][clean][have];
+        for (unsigned steps = 64; at != no_frame && steps != 0; at = next_of(word_at(at)), --steps)
             if (at + (1ull << order) <= limit) return {at, have};
+    }
     return {no_frame, body_order};
 }
 

@@ -30,7 +30,7 @@ void note_disowned(Domain& domain, std::uint64_t count) noexcept {
 bool charge(Domain& domain, std::uint64_t count) noexcept {
     MemoryAccount& memory = domain.memory;
     const std::uint64_t before = memory.total_pages.fetch_add(count, Order::relaxed);
-    if (before + count <= memory.max_pages.load(Order::relaxed)) [[likely]]
+    if (before + count <= memory.max_pages.load(Order::relaxed) && lets_go(domain)) [[likely]]
         return true;
     memory.total_pages.fetch_sub(count, Order::relaxed);
     return false;
@@ -117,9 +117,16 @@ Status frame_release_allocation(MachineFrame frame, Domain& owner, FreeBatch& ba
     return {};
 }
 
-Status frame_release_allocation(MachineFrame frame, Domain& owner) noexcept {
-    FreeBatch batch{owner};
-    return frame_release_allocation(frame, owner, batch);
+bool frame_release_block(MachineFrame first, unsigned order, Domain& owner, FreeBatch& batch) noexcept {
+    for (std::uint64_t n = 0; n < 1ull << order; ++n)
+        if (!frame_release_allocation(first + n, owner, batch)) return false;
+    return true;
+}
+
+bool lets_go(const Domain& domain) noexcept {
+    constexpr std::uint64_t most = 1024; // shared ones, and those that others use for a moment longer
+    const MemoryAccount& memory = domain.memory;
+    return memory.owned_pages.load(Order::relaxed) <= memory.total_pages.load(Order::relaxed) + most;
 }
 
 Result<MachineFrame> share_frame_with(Domain& domain) noexcept {
@@ -132,8 +139,6 @@ Result<MachineFrame> share_frame_with(Domain& domain) noexcept {
     frame_word(block.first).store(word.raw(), Order::release);
     return block.first;
 }
-
-void unshare_frame(MachineFrame frame) noexcept { frame_put_writable(frame); }
 
 Result<MachineFrame> allocate_hypervisor_frames(unsigned order) noexcept {
     const FrameBlock block = TRY(allocator_take(order, 0, true));
@@ -153,7 +158,14 @@ Result<MachineFrame> allocate_frames(Domain& domain, unsigned order, AllocateFla
         return block.error();
     }
     hand_over(domain, block->first, count);
-    return block->first;
+    // Destruction began meanwhile? Then its scan may have passed these frames by. (The addition of 0 is a full
+    // barrier.)
+    domain.memory.owned_pages.fetch_add(0, Order::seq_cst);
+    if (!domain.is_dying()) [[likely]]
+        return block->first;
+    FreeBatch batch{domain};
+    static_cast<void>(frame_release_block(block->first, order, domain, batch));
+    return Errno::nomem;
 }
 
 void adopt_frames(Domain& domain, MachineFrame first, std::uint64_t count) noexcept {

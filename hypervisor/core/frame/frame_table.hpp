@@ -95,9 +95,6 @@ inline void frame_put_writable(MachineFrame frame, unsigned times = 1) noexcept 
         detail::free_frame(frame);
 }
 
-/// Ends the domain's allocation of a frame: it takes no new references and is freed when the
-/// present ones are gone. inval: not an allocated frame of the domain.
-Status frame_release_allocation(MachineFrame frame, Domain& owner) noexcept;
 /// Collects frames whose last reference is gone, to free them with one flush of their owner's TLBs.
 class FreeBatch {
 public:
@@ -117,8 +114,14 @@ private:
     unsigned count_{};
     MachineFrame frames_[capacity];
 };
-/// As frame_release_allocation(), freeing through a batch.
+/// Ends the domain's allocation of a frame: it takes no new references and is freed when the
+/// present ones are gone. inval: not an allocated frame of the domain.
 Status frame_release_allocation(MachineFrame frame, Domain& owner, FreeBatch& batch) noexcept;
+/// As above for 2^order frames; false when one of them was refused, which ends it.
+bool frame_release_block(MachineFrame first, unsigned order, Domain& owner, FreeBatch& batch) noexcept;
+/// False while more frames are in use that the domain has given back than is tolerable: it gets no new ones then, since
+/// it would get round its limit.
+[[nodiscard]] bool lets_go(const Domain& domain) noexcept;
 
 /// Exchange of memory in two steps: seized frames take no new references, and either go back to
 /// ordinary allocation or are released. inval: not an allocated frame of the domain.
@@ -129,7 +132,7 @@ void frame_release_seized(MachineFrame frame, Domain& owner, FreeBatch& batch) n
 /// A zeroed hypervisor page that `domain` may map writable (shared_info, grant table frames). The
 /// hypervisor's own reference is dropped with unshare_frame().
 Result<MachineFrame> share_frame_with(Domain& domain) noexcept;
-void unshare_frame(MachineFrame frame) noexcept;
+inline void unshare_frame(MachineFrame frame) noexcept { frame_put_writable(frame); }
 
 /// 2^order zeroed pages for the hypervisor's own use (no guest can map them).
 Result<MachineFrame> allocate_hypervisor_frames(unsigned order) noexcept;

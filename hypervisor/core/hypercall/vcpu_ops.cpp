@@ -15,12 +15,13 @@ namespace {
 constexpr std::uint64_t shortest_period_ns = 1'000'000;
 
 Status initialise(Vcpu& current, Vcpu& target, std::uint64_t argument) {
-    if (target.is_initialised()) return Errno::exist;
     if (target.id.raw() >= CERO_LEGACY_MAX_VCPUS && target.info_frame == invalid_frame) return Errno::inval;
     // 5 KiB: too much for the stack. The domain's lock makes the one copy ours.
     static cero_vcpu_guest_context context;
     static Spinlock<LockRank::domain> lock;
     LockGuard guard{lock};
+    // Only now: another vCPU may have done it meanwhile, and what runs must keep its roots and its GDT.
+    if (target.is_initialised()) return Errno::exist;
     if (!arch::copy_from_guest(&context, GuestVirt{argument}, sizeof context)) return Errno::fault;
     return install_context(current, target, context);
 }

@@ -33,12 +33,6 @@ constexpr AllocateFlags flags_of(const cero_memory_reservation& request, const D
     return {.address_bits = static_cast<std::uint8_t>(request.mem_flags & 0xff), .zero = !domain.is_control};
 }
 
-bool release_extent(Domain& domain, MachineFrame first, unsigned order, FreeBatch& batch) noexcept {
-    for (std::uint64_t n = 0; n < 1ull << order; ++n)
-        if (!frame_release_allocation(first + n, domain, batch)) return false;
-    return true;
-}
-
 void name_extent(MachineFrame first, unsigned order, std::uint64_t guest_frame) noexcept {
     for (std::uint64_t n = 0; n < 1ull << order; ++n) arch::m2p_set(first + n, guest_frame + n);
 }
@@ -57,7 +51,7 @@ bool add_extent(Domain& domain, const cero_memory_reservation& request, GuestPtr
     if (!frame) return false;
     if (!place.is_null() && !place.write(frame->raw())) {
         FreeBatch batch{domain};
-        release_extent(domain, *frame, order, batch);
+        frame_release_block(*frame, order, domain, batch);
         return false;
     }
     if (populate) name_extent(*frame, order, guest_frame);
@@ -81,7 +75,7 @@ Answer change_reservation(Vcpu& current, std::uint64_t command, std::uint64_t ar
             return hypercall_continue(current, command | (n << CERO_MEMOP_EXTENT_SHIFT), argument);
         if (command == CERO_XENMEM_decrease_reservation) {
             auto frame = list.at(n).read();
-            if (!frame || !release_extent(*domain, MachineFrame{*frame}, request.extent_order, batch)) break;
+            if (!frame || !frame_release_block(MachineFrame{*frame}, request.extent_order, *domain, batch)) break;
         } else {
             const auto place = list.is_null() ? list : list.at(n);
             if (!add_extent(*domain, request, place, command == CERO_XENMEM_populate_physmap)) break;
@@ -116,6 +110,7 @@ public:
         const GuestSpan out{GuestPtr<std::uint64_t>{request_.out.extent_start}.at(number * outputs()), outputs()};
         TRY(in.read_many(0, given_, inputs()));
         TRY(out.read_many(0, named_, outputs()));
+        if (!lets_go(domain_)) return Errno::nomem;
         TRY(seize());
         if (const Status allocated = allocate(); !allocated) {
             restore(1ull << group_order());

@@ -22,8 +22,8 @@ Status mmuext_op(Vcpu& current, std::uint64_t operations, std::uint64_t count, s
 /// old. `user` may be invalid_frame. restart: stopped at a preemption point, call again. The vCPU's
 /// cr3 fields follow.
 Status set_vcpu_roots(Vcpu& current, Vcpu& target, MachineFrame kernel, MachineFrame user) noexcept;
-/// Drops both roots (vCPU destruction, reset). The vCPU must not be loaded on any CPU.
-void drop_vcpu_roots(Vcpu& current, Vcpu& target) noexcept;
+/// Drops both roots (vCPU destruction, reset). The vCPU must not be loaded on any CPU. restart: call again.
+Status drop_vcpu_roots(Vcpu& current, Vcpu& target) noexcept;
 
 /// Level-1 entry that maps `address` under the vCPU's kernel root; a non-present entry when there
 /// is none. Reads without locks: a hint that must be checked before use.

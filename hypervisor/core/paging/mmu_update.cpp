@@ -57,6 +57,7 @@ Status apply_all(PageContext& context, std::uint64_t updates, std::uint64_t coun
     LockedTable table;
     cero_mmu_update requests[chunk];
     while (done < count) {
+        context.settle();
         std::uint64_t have = count - done < chunk ? count - done : chunk;
         const GuestPtr<cero_mmu_update> source{updates + done * sizeof(cero_mmu_update)};
         if (have == 1 || !GuestSpan{source, have}.read_many(0, requests, have)) {
@@ -72,16 +73,6 @@ Status apply_all(PageContext& context, std::uint64_t updates, std::uint64_t coun
         if (done < count && arch::preemption_point()) return Errno::restart;
     }
     return {};
-}
-
-struct FoundEntry {
-    MachineFrame table{invalid_frame};
-    unsigned index{};
-};
-/// The level-1 entry behind an address in the current kernel tables, as a hint without locks.
-FoundEntry find_l1(Vcpu& vcpu, GuestVirt address) noexcept {
-    const MappedEntry mapped = look_up(vcpu.kernel_root, address);
-    return {mapped.table, mapped.index};
 }
 
 /// The flush that update_va_mapping was asked for.
@@ -106,7 +97,7 @@ Status flush_requested(PageContext& context, GuestVirt address, std::uint64_t fl
                                        DomainSlot frames) noexcept {
     TRY(finish_or_continue(current));
     PageContext context{current, *current.domain, frames};
-    const FoundEntry found = find_l1(current, address);
+    const MappedEntry found = look_up(current.kernel_root, address);
     if (found.table == invalid_frame) return Errno::inval;
     {
         LockedTable table;

@@ -165,6 +165,7 @@ constexpr bool is_about_vcpus(std::uint32_t command) noexcept {
 
 Status apply_all(PageContext& context, std::uint64_t operations, std::uint64_t count, std::uint64_t& done) noexcept {
     while (done < count) {
+        context.settle();
         cero_mmuext_op operation;
         const GuestVirt source{operations + done * sizeof operation};
         if (!arch::copy_from_guest(&operation, source, sizeof operation)) [[unlikely]]
@@ -213,6 +214,7 @@ Status set_vcpu_roots(Vcpu& current, Vcpu& target, MachineFrame kernel, MachineF
         target.arch.kernel_cr3 = to_phys(kernel).raw();
         if (old != invalid_frame) page_type_put(context, old);
     }
+    TRY(finish_page_work(current));
     if (user == target.user_root) return {};
     if (user != invalid_frame) TRY(page_type_get(context, user, FrameType::l4));
     const MachineFrame old = target.user_root;
@@ -222,9 +224,10 @@ Status set_vcpu_roots(Vcpu& current, Vcpu& target, MachineFrame kernel, MachineF
     return {};
 }
 
-void drop_vcpu_roots(Vcpu& current, Vcpu& target) noexcept {
+Status drop_vcpu_roots(Vcpu& current, Vcpu& target) noexcept {
     PageContext context{current, *target.domain, target.domain->slot};
     for (MachineFrame* root : {&target.user_root, &target.kernel_root}) {
+        TRY(finish_page_work(current));
         if (*root == invalid_frame) continue;
         const MachineFrame old = *root;
         *root = invalid_frame;
@@ -232,6 +235,7 @@ void drop_vcpu_roots(Vcpu& current, Vcpu& target) noexcept {
     }
     target.arch.kernel_cr3 = target.arch.user_cr3 = 0;
     drop_ldt_pages(target);
+    return {};
 }
 
 namespace core {

@@ -29,9 +29,6 @@ void spin() noexcept {
     arch::relax();
 }
 
-/// True when the operation should stop here and go on later.
-bool should_stop() noexcept { return arch::preemption_point(); }
-
 /// Leaves the locked frame partial: its one type reference turns into the state's own.
 void become_partial(Word& word, unsigned progress) noexcept {
     std::uint64_t seen = word.load(Order::relaxed);
@@ -94,31 +91,25 @@ Status upper_entry_get(PageContext& context, Pte entry, FrameType level) noexcep
     }
 }
 
-enum class Preempt : bool { no, yes };
-Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noexcept;
-Status drain_locked(PageContext& context, MachineFrame frame, FrameType level, unsigned progress,
-                    Preempt preempt) noexcept;
+Status put_table(PageContext& context, MachineFrame frame) noexcept;
+Status drain_locked(PageContext& context, MachineFrame frame, FrameType level, unsigned progress) noexcept;
 
-/// Finishes a child that a stopped teardown or validation left partial at this entry.
-Status drain_partial_child(PageContext& context, Pte entry, FrameType level, Preempt preempt) noexcept {
-    const MachineFrame child = entry.frame();
-    if (!entry.is_present() || !frame_exists(child)) return {};
-    Word& word = frame_word(child);
+/// Brings a partial table of the level down, if the frame is one still.
+Status drain_if_partial(PageContext& context, MachineFrame frame, FrameType level) noexcept {
+    Word& word = frame_word(frame);
     std::uint64_t seen = word.load(Order::relaxed);
     for (;;) {
         const FrameWord now{seen};
-        if (!now.is(FrameWord::partial) || now.type() != one_below(level) || !now.is_owned_by(context.tables.slot))
-            return {};
+        if (!now.is(FrameWord::partial) || now.type() != level || !now.is_owned_by(context.tables.slot)) return {};
         const FrameWord next = now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1);
         if (word.compare_exchange(seen, next.raw(), Order::acquire))
-            return drain_locked(context, child, now.type(), now.progress(), preempt);
+            return drain_locked(context, frame, level, now.progress());
     }
 }
 
 /// Gives back what entries [0, progress) of a locked, no longer validated table hold, from the end;
 /// then leaves it idle. restart: left partial instead.
-Status drain_locked(PageContext& context, MachineFrame frame, FrameType level, unsigned progress,
-                    Preempt preempt) noexcept {
+Status drain_locked(PageContext& context, MachineFrame frame, FrameType level, unsigned progress) noexcept {
     if (level == FrameType::l1) {
         drain_l1(context, frame, progress);
         become_idle(frame);
@@ -126,8 +117,10 @@ Status drain_locked(PageContext& context, MachineFrame frame, FrameType level, u
     }
     TableEntries& entries = table_entries(frame);
     if (progress < entries_per_table && !(level == FrameType::l4 && is_hypervisor_slot(progress))) {
+        // A child that a stopped teardown or validation left partial at this entry.
         const Pte entry{entries[progress].load(Order::relaxed)};
-        if (!drain_partial_child(context, entry, level, preempt)) {
+        if (entry.is_present() && frame_exists(entry.frame()) &&
+            !drain_if_partial(context, entry.frame(), one_below(level))) {
             become_partial(frame_word(frame), progress);
             return Errno::restart;
         }
@@ -138,8 +131,8 @@ Status drain_locked(PageContext& context, MachineFrame frame, FrameType level, u
             continue;
         }
         const Pte entry{entries[--progress].load(Order::relaxed)};
-        const Status status = put_table(context, entry.frame(), preempt);
-        if (!status || (preempt == Preempt::yes && progress > 0 && should_stop())) {
+        const Status status = put_table(context, entry.frame());
+        if (!status || (progress > 0 && arch::preemption_point())) {
             become_partial(frame_word(frame), progress);
             return Errno::restart;
         }
@@ -149,7 +142,7 @@ Status drain_locked(PageContext& context, MachineFrame frame, FrameType level, u
 }
 
 /// Drops a type reference of a table. restart: it was the last, and the table was left partial.
-Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noexcept {
+Status put_table(PageContext& context, MachineFrame frame) noexcept {
     Word& word = frame_word(frame);
     std::uint64_t seen = word.load(Order::relaxed);
     for (;;) {
@@ -165,7 +158,7 @@ Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noex
         }
         const FrameWord next = now.without(FrameWord::validated).with(FrameWord::locked);
         if (word.compare_exchange(seen, next.raw(), Order::acq_rel))
-            return drain_locked(context, frame, now.type(), entries_per_table, preempt);
+            return drain_locked(context, frame, now.type(), entries_per_table);
     }
 }
 
@@ -173,6 +166,7 @@ Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noex
 [[gnu::noinline]] unsigned validate_l1(PageContext& context, MachineFrame frame, Errno& error) noexcept {
     TableEntries& entries = table_entries(frame);
     const EntryKeys keys = context.keys;
+    const std::uint64_t kept = context.tables.l1_kept;
     Atomic<std::uint64_t>* const end = entries + entries_per_table;
     for (Atomic<std::uint64_t>* at = entries; at < end; ++at) {
         const Pte entry{at->load(Order::relaxed)};
@@ -180,7 +174,7 @@ Status put_table(PageContext& context, MachineFrame frame, Preempt preempt) noex
             at = entries + next_present(entries, static_cast<unsigned>(at - entries), entries_per_table) - 1;
             continue;
         }
-        const Pte adjusted = adjust_l1(entry);
+        const Pte adjusted = adjust_l1(entry, kept);
         if (!l1_entry_take(adjusted, keys)) [[unlikely]] {
             error = detail::l1_entry_get_slow(context, adjusted).error();
             if (error != Errno::ok) return static_cast<unsigned>(at - entries);
@@ -206,7 +200,7 @@ unsigned validate_upper(PageContext& context, MachineFrame frame, FrameType leve
         }
         if (const Pte adjusted = adjust_upper(entry, level); adjusted != entry)
             entries[n].store(adjusted.raw(), Order::relaxed);
-        if (n + 1 < entries_per_table && should_stop()) {
+        if (n + 1 < entries_per_table && arch::preemption_point()) {
             error = Errno::restart;
             return n + 1;
         }
@@ -231,12 +225,14 @@ Status validate_locked(PageContext& context, MachineFrame frame, FrameType level
         become_partial(word, done);
         return Errno::restart;
     }
-    // What was taken goes back before the refusal is told; a long way back may be left to
-    // finish_page_work().
+    // What was taken goes back before the refusal is told; a long way back may be left to finish_page_work(). When a
+    // child is left over already, it is the one at `done`, and goes with this table.
     Vcpu& current = context.current;
-    const bool may_stop = current.unfinished_table == invalid_frame;
-    if (!drain_locked(context, frame, level, done, may_stop ? Preempt::yes : Preempt::no))
-        current.unfinished_table = frame;
+    if (current.unfinished_table != invalid_frame)
+        become_partial(word, done);
+    else if (drain_locked(context, frame, level, done))
+        return error;
+    current.unfinished_table = frame;
     return error;
 }
 
@@ -309,10 +305,10 @@ Status page_type_get(PageContext& context, MachineFrame frame, FrameType type) n
             continue;
         }
         if (now.type() != type && now.is(FrameWord::partial)) {
-            // Left over from a table that its guest abandoned.
-            TRY(drain_partial(context, frame));
-            seen = word.load(Order::relaxed);
-            continue;
+            // Left over from a table that its guest abandoned. Its children may be locked by our caller, and its level
+            // may be a higher one: finish_page_work() brings it down when no lock is held.
+            if (context.current.unfinished_table == invalid_frame) context.current.unfinished_table = frame;
+            return Errno::restart;
         }
         if (now.is_full()) return Errno::nomem;
         const Claim claim = TRY(claim_for(now, type));
@@ -323,21 +319,11 @@ Status page_type_get(PageContext& context, MachineFrame frame, FrameType type) n
 }
 
 void page_type_put(PageContext& context, MachineFrame frame) noexcept {
-    Vcpu& current = context.current;
-    const bool may_stop = current.unfinished_table == invalid_frame;
-    if (!put_table(context, frame, may_stop ? Preempt::yes : Preempt::no)) current.unfinished_table = frame;
+    if (!put_table(context, frame)) context.current.unfinished_table = frame;
 }
 
 Status drain_partial(PageContext& context, MachineFrame frame) noexcept {
-    Word& word = frame_word(frame);
-    std::uint64_t seen = word.load(Order::relaxed);
-    for (;;) {
-        const FrameWord now{seen};
-        if (!now.is(FrameWord::partial) || !now.is_owned_by(context.tables.slot)) return {};
-        const FrameWord next = now.without(FrameWord::partial).with(FrameWord::locked).with_type_field(1);
-        if (word.compare_exchange(seen, next.raw(), Order::acquire))
-            return drain_locked(context, frame, now.type(), now.progress(), Preempt::yes);
-    }
+    return drain_if_partial(context, frame, frame_look(frame).type());
 }
 
 Status detail::finish_page_work_slow(Vcpu& current) noexcept {

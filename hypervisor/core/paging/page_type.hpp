@@ -46,7 +46,8 @@ public:
     /// that concerns this CPU alone waits until settle(), since no guest code runs before.
     void flush_tables_domain() noexcept { flush(tables); }
     void flush(Domain& domain) noexcept;
-    /// Executes a waiting flush. Required before anything is copied to the guest.
+    /// Executes a waiting flush. Required before anything is copied from or to the guest: until then the CPU may
+    /// translate the guest's addresses by tables that are not any more.
     void settle() noexcept {
         if (local_flush_) [[unlikely]]
             flush_local();
@@ -63,7 +64,8 @@ private:
 Status page_type_get(PageContext& context, MachineFrame frame, FrameType type) noexcept;
 
 /// Drops both. What the last reference of a table still holds may be left for later when a
-/// preemption point stops it: the vCPU remembers it and finish_page_work() completes it.
+/// preemption point stops it: the vCPU remembers it and finish_page_work() completes it. The vCPU remembers one: so
+/// finish_page_work() comes before the next one is dropped.
 void page_type_put(PageContext& context, MachineFrame frame) noexcept;
 
 namespace detail {

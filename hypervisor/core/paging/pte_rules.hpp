@@ -18,9 +18,14 @@ inline constexpr std::uint64_t guest_kernel = 1ull << 52;
 /// write permission.
 inline constexpr std::uint64_t l1_structure = Pte::present | Pte::write | Pte::frame_mask;
 
+/// Bits that level-1 entries of a domain may have. Only who may drive devices chooses how memory is cached: caches
+/// may disagree about a frame that is mapped both ways, and what they disagree about could be a page table.
+constexpr std::uint64_t l1_kept(bool drives_devices) noexcept {
+    return ~(drives_devices ? Pte::global : Pte::global | Pte::cache_bits);
+}
 /// A present level-1 entry as it is stored: reachable from ring 3, never global.
-constexpr Pte adjust_l1(Pte entry) noexcept {
-    std::uint64_t raw = entry.raw() & ~Pte::global;
+constexpr Pte adjust_l1(Pte entry, std::uint64_t kept) noexcept {
+    std::uint64_t raw = entry.raw() & kept;
     if ((raw & Pte::user) == 0) raw |= Pte::user | guest_kernel;
     return Pte{raw};
 }

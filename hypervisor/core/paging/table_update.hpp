@@ -64,7 +64,7 @@ template <typename Exchange>
                                                 Exchange&& exchange) noexcept {
     std::uint64_t changes = l1_structure;
     if (value.is_present()) {
-        value = adjust_l1(value);
+        value = adjust_l1(value, context.tables.l1_kept);
         changes &= now ^ value.raw();
         if (changes == Pte::write && l1_right_take(context, value)) [[likely]] {
             const auto before = exchange(value);

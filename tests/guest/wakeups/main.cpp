@@ -103,6 +103,12 @@ void bring_up(unsigned vcpu) {
     check_equal("initialise in user mode without user tables",
                 vcpu_op(CERO_VCPUOP_initialise, vcpu, &context), -CERO_EINVAL);
     context.flags = CERO_VGCF_in_kernel;
+    for (const Word entries : {Word{CERO_FIRST_RESERVED_GDT_ENTRY} + 1, ~0ul, ~0ul - 510}) {
+        context.gdt_ents = entries;
+        check_equal("initialise: GDT too long", vcpu_op(CERO_VCPUOP_initialise, vcpu, &context),
+                    -CERO_EINVAL);
+    }
+    context.gdt_ents = 0;
     check_equal("initialise", vcpu_op(CERO_VCPUOP_initialise, vcpu, &context), 0);
     check_equal("initialise again", vcpu_op(CERO_VCPUOP_initialise, vcpu, &context), -CERO_EEXIST);
     check_equal("is_up before up", vcpu_op(CERO_VCPUOP_is_up, vcpu), 0);

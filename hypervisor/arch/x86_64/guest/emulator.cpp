@@ -66,19 +66,19 @@ bool read_control(Vcpu& vcpu, unsigned number, std::uint64_t& value) noexcept {
     }
 }
 
-bool write_control(Vcpu& vcpu, unsigned number, std::uint64_t value) noexcept {
+Status write_control(Vcpu& vcpu, unsigned number, std::uint64_t value) noexcept {
     switch (number) {
     case 0:
-        if (((value ^ guest_cr0(vcpu.arch)) & ~cr0::ts) != 0) return false;
+        if (((value ^ guest_cr0(vcpu.arch)) & ~cr0::ts) != 0) return Errno::inval;
         fpu_set_task_switched(vcpu.arch, (value & cr0::ts) != 0);
-        return true;
-    case 2: vcpu.arch.info->arch.cr2 = value; return true;
-    case 3: return core::new_base_pointer(vcpu, to_frame(PhysAddr{value})).has_value();
+        return {};
+    case 2: vcpu.arch.info->arch.cr2 = value; return {};
+    case 3: return core::new_base_pointer(vcpu, to_frame(PhysAddr{value}));
     case 4: // bits that are not the guest's are ignored
         vcpu.arch.cr4 = value & (guest_cr4_changeable | (features.fsgsbase ? cr4::fsgsbase : 0));
         load_control_bits(vcpu.arch);
-        return true;
-    default: return false;
+        return {};
+    default: return Errno::inval;
     }
 }
 
@@ -143,7 +143,8 @@ bool emulate_register_move(Vcpu& vcpu, const Instruction& in) noexcept {
         break;
     }
     case 0x22:
-        if (!write_control(vcpu, special, before)) return false;
+        if (const Status written = write_control(vcpu, special, before); !written)
+            return written.error() == Errno::restart; // executed again then
         break;
     default:
         if (!debug_write(vcpu.arch, special, before)) return false;
@@ -282,7 +283,7 @@ bool emulate_pte_store(Vcpu& vcpu, GuestVirt address) noexcept {
             retire_store(*store, regs, part);
             return true;
         }
-        if (status.error() != Errno::again) return false;
+        if (status.error() != Errno::again) return status.error() == Errno::restart;
     }
     return true; // the entry keeps changing under us: the instruction is executed again
 }

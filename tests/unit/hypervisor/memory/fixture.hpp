@@ -45,6 +45,11 @@ inline constexpr std::uint64_t rw =
 inline constexpr std::uint64_t ro = Pte::present | Pte::user | Pte::accessed;
 inline constexpr std::uint64_t table_bits = rw;
 
+inline Status frame_release_allocation(MachineFrame frame, Domain& owner) {
+    FreeBatch batch{owner};
+    return cero::frame_release_allocation(frame, owner, batch);
+}
+
 class MemoryTest : public ::testing::Test {
 protected:
     static constexpr std::uint64_t machine_frames = 2048;
@@ -97,6 +102,7 @@ protected:
         domain.id = DomainId{static_cast<std::uint16_t>(n)};
         domain.slot = DomainSlot{static_cast<std::uint16_t>(n + first_domain_slot)};
         domain.is_control = n == 0;
+        domain.l1_kept = l1_kept(n == 0);
         domain.memory.max_pages.store(700, Order::relaxed);
         domain.vcpu_limit = 1;
         domain.vcpus[0] = guest.vcpu.get();
@@ -113,7 +119,8 @@ protected:
         Vcpu& current = *dom0().vcpu;
         while (!domain.grants->release_mappings(domain)) {
         }
-        drop_vcpu_roots(current, *guest.vcpu);
+        while (!drop_vcpu_roots(current, *guest.vcpu)) {
+        }
         std::uint64_t cursor = 0;
         while (!relinquish_domain_memory(current, domain, cursor)) {
         }

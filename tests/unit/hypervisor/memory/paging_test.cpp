@@ -62,6 +62,18 @@ TEST_F(PagingTest, EntriesAreAdjusted) {
     EXPECT_EQ(words(l4)[0], to(l3, Pte::present | Pte::write | Pte::user | Pte::accessed).raw());
 }
 
+TEST_F(PagingTest, OnlyTheControlDomainChoosesHowMemoryIsCached) {
+    words(l1)[2] = to(data, ro | Pte::cache_bits).raw();
+    ASSERT_EQ(pin(a(), 1, l1), ok);
+    EXPECT_EQ(words(l1)[2], to(data, ro).raw());
+    ASSERT_EQ(set_entry(a(), l1, 3, to(data, rw | Pte::cache_disable)), ok);
+    EXPECT_EQ(words(l1)[3], to(data, rw).raw());
+    const MachineFrame table = new_frame(dom0()), frame = new_frame(dom0());
+    words(table)[0] = to(frame, ro | Pte::cache_bits).raw();
+    ASSERT_EQ(pin(dom0(), 1, table), ok);
+    EXPECT_EQ(words(table)[0], to(frame, ro | Pte::cache_bits).raw());
+}
+
 struct Hostile {
     const char* name;
     std::function<void(std::uint64_t*, std::uint64_t*, std::uint64_t*, std::uint64_t*)> spoil;

@@ -107,6 +107,43 @@ TEST_F(PreemptionTest, RefusalAtEveryPoint) {
     }
 }
 
+TEST_F(PreemptionTest, RefusalThatMayNeverGoOnForLong) {
+    const auto idle = counts();
+    words(last_l1)[400] = to(MachineFrame{machine_frames - 1}, rw).raw();
+    for (std::uint64_t n = 0; n <= 20; ++n) {
+        host::preempt_after(
+            n, true); // from the n-th on each point says stop, in the refusal's way back too
+        ASSERT_EQ(pin(a(), 4, l4), code(Errno::inval)) << n;
+        EXPECT_EQ(frame_audit(), 0u) << n;
+        ASSERT_EQ(run(a(), [&] { return code(finish_page_work(*a().vcpu).error()); }), ok);
+        ASSERT_EQ(counts(), idle) << n;
+    }
+}
+
+TEST_F(PreemptionTest, AbandonedRootAskedForBelowItsOwnChild) {
+    const auto idle = counts();
+    const MachineFrame child = Pte{words(l4)[0]}.frame();
+    host::never_preempt();
+    ASSERT_EQ(pin(a(), 3, child), ok);
+    const auto pinned = counts();
+    cero_mmuext_op op{};
+    op.cmd = CERO_MMUEXT_PIN_L4_TABLE;
+    op.arg1.mfn = l4.raw();
+    host::preempt_after(0);
+    host::enter_cpu(*a().vcpu);
+    ASSERT_EQ(
+        mmuext_op(*a().vcpu, reinterpret_cast<std::uint64_t>(&op), 1, 0, CERO_DOMID_SELF).error(),
+        Errno::restart);
+    ASSERT_TRUE(frame_look(l4).is(FrameWord::partial));
+    // The child is locked while its new entry is checked: the root, which holds it, cannot be taken
+    // apart then.
+    host::never_preempt();
+    EXPECT_EQ(set_entry(a(), child, 5, to(l4, table_bits)), code(Errno::busy));
+    EXPECT_EQ(counts(), pinned);
+    ASSERT_EQ(unpin(a(), child), ok);
+    EXPECT_EQ(counts(), idle);
+}
+
 TEST_F(PreemptionTest, AbandonedValidationIsUndoneByTheNextUse) {
     host::never_preempt();
     const auto idle = counts();

@@ -93,6 +93,28 @@ TEST_F(ReservationTest, DecreaseLeavesMappedFramesAlone) {
     EXPECT_TRUE(frame_look(frame).is_owned_by(slot_free));
 }
 
+TEST_F(ReservationTest, FramesGivenBackButInUseAreLimited) {
+    std::vector<MachineFrame> tables;
+    for (int n = 0; n < 3; ++n) {
+        tables.push_back(new_frame(a()));
+        ASSERT_EQ(pin(a(), 1, tables.back()), ok);
+    }
+    unsigned kept = 0;
+    std::vector<std::uint64_t> list{7};
+    for (; kept < 3 * 512 && change(a(), CERO_XENMEM_populate_physmap, list) == 1;
+         ++kept, list = {7}) {
+        ASSERT_EQ(set_entry(a(), tables[kept / 512], kept % 512, to(MachineFrame{list[0]}, rw)),
+                  ok);
+        ASSERT_EQ(change(a(), CERO_XENMEM_decrease_reservation, list), 1);
+    }
+    EXPECT_EQ(pages(a()), 3u);
+    EXPECT_GT(kept, 1000u);
+    EXPECT_LT(kept, 1100u) << "more than the domain may have";
+    for (unsigned n = 0; n < 100; ++n)
+        ASSERT_EQ(set_entry(a(), tables[0], n, Pte{}), ok);
+    EXPECT_EQ(change(a(), CERO_XENMEM_populate_physmap, list), 1);
+}
+
 TEST_F(ReservationTest, ExchangeBothWays) {
     std::vector<std::uint64_t> in(16), out{500};
     for (std::uint64_t n = 0; n < 16; ++n)
