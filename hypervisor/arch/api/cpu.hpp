@@ -51,7 +51,7 @@ inline Vcpu& current_vcpu() noexcept { return *this_cpu().current; }
 void raise_softirq(Softirq softirq) noexcept;
 /// Sets the bit on another CPU (or this one) and interrupts it when it does not notice otherwise.
 void raise_softirq_on(CpuId cpu, Softirq softirq) noexcept;
-/// Makes the CPU pass its exit check: it schedules and looks at pending events of its vCPU.
+/// Makes the CPU, which may be this one, pass its exit check: it schedules and looks at pending events of its vCPU.
 void send_reschedule(CpuId cpu) noexcept;
 /// Interrupts a CPU so that a running vCPU notices a new event; no scheduling.
 void send_event_check(CpuId cpu) noexcept;

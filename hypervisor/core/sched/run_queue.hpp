@@ -9,9 +9,10 @@ namespace cero::sched {
 inline constexpr std::uint64_t slice_ns = 5'000'000;      ///< longest run while others wait
 inline constexpr std::uint64_t granularity_ns = 250'000;  ///< lead that justifies a switch
 inline constexpr std::uint64_t wake_bonus_ns = 1'000'000; ///< most that a sleeper may be behind
-inline constexpr std::uint64_t wake_lag_ns = 50'000'000;  ///< most that a sleeper may be ahead
+inline constexpr std::uint64_t wake_lag_ns = 50'000'000;  ///< most that a sleeper may be ahead, but for its last slice
 inline constexpr std::uint64_t pull_lead_ns = 10'000'000; ///< lead that justifies a migration
 inline constexpr std::uint64_t cap_period_ns = 20'000'000;
+inline constexpr std::uint64_t longest_debt = 1000; ///< periods after which a debt is forgotten
 inline constexpr std::uint64_t no_time = ~0ull;
 
 /// Weighted time: what a run of `ns` costs an entity. Weight 256 counts as it is.
@@ -63,13 +64,35 @@ struct RunQueue {
         refresh_hint();
     }
 
-    /// Brings an arriving vCPU's virtual time to within [floor - behind, floor + wake_lag_ns]: what
-    /// it may have gained or lost elsewhere is not carried here.
+    /// Brings an arriving vCPU's virtual time to within [floor - behind, floor + wake_lag_ns + a slice of its own]:
+    /// what it may have gained or lost elsewhere is not carried here.
     void admit(Vcpu& vcpu, std::uint64_t behind) const noexcept {
         const std::uint64_t now = floor.load(Order::relaxed);
         const std::uint64_t least = minus(now, behind);
+        const std::uint64_t most = now + wake_lag_ns + weighted(slice_ns, *vcpu.domain);
         std::uint64_t& time = vcpu.sched.virtual_time;
-        time = time < least ? least : time > now + wake_lag_ns ? now + wake_lag_ns : time;
+        time = time < least ? least : time > most ? most : time;
+    }
+
+    /// Whether the cap lets the vCPU run. Each period brings a budget; what is left of it is lost, a debt is carried.
+    static bool within_cap(Vcpu& vcpu, std::uint64_t now) noexcept {
+        const Domain& domain = *vcpu.domain;
+        if (domain.cap == 0) return true;
+        SchedEntity& entity = vcpu.sched;
+        if (const std::uint64_t period = now / cap_period_ns; period > entity.period) {
+            const auto quota = static_cast<std::int64_t>(cap_period_ns * domain.cap / 100 / domain.vcpu_limit);
+            const std::uint64_t passed = period - entity.period;
+            if (passed < longest_debt) entity.budget += quota * static_cast<std::int64_t>(passed);
+            if (passed >= longest_debt || entity.budget > quota) entity.budget = quota;
+            entity.period = period;
+        }
+        return entity.budget > 0;
+    }
+
+    /// Puts the vCPU aside until the end of the period, for which the caller arms the tick; unpark() looks at it again.
+    void park(Vcpu& vcpu) noexcept {
+        parked.push_back(vcpu);
+        vcpu.sched.queued = vcpu.sched.parked = true;
     }
 
     /// Charges the current vCPU for the time since it was last charged.
@@ -83,36 +106,24 @@ struct RunQueue {
         }
         const Domain& domain = *vcpu.domain;
         entity.virtual_time += weighted(ran, domain);
-        if (domain.cap != 0) {
-            const std::uint64_t period = now / cap_period_ns;
-            if (entity.period != period) {
-                const auto quota = static_cast<std::int64_t>(cap_period_ns * domain.cap / 100 / domain.vcpu_limit);
-                entity.budget = entity.budget < 0 && entity.period != 0 ? entity.budget + quota : quota;
-                entity.period = period;
-            }
-            entity.budget -= static_cast<std::int64_t>(ran);
-        }
+        static_cast<void>(within_cap(vcpu, now));
+        if (domain.cap != 0) entity.budget -= static_cast<std::int64_t>(ran);
         const std::uint64_t first = front_time.load(Order::relaxed);
         const std::uint64_t least = first < entity.virtual_time ? first : entity.virtual_time;
         if (least > floor.load(Order::relaxed)) floor.store(least, Order::relaxed);
     }
 
-    /// Puts vCPUs back whose cap period is over. Returns the end of the period if some stay parked.
+    /// Puts vCPUs back that may run again. Returns the end of the period if some stay parked.
     std::uint64_t unpark(std::uint64_t now) noexcept {
-        const std::uint64_t period = now / cap_period_ns;
         Vcpu* next = nullptr;
-        bool left = false;
         for (Vcpu* at = parked.front(); at != nullptr; at = next) {
             next = parked.next(*at);
-            if (at->sched.period == period && at->domain->cap != 0) {
-                left = true;
-                continue;
-            }
+            if (!within_cap(*at, now)) continue;
             List::remove(*at);
             at->sched.parked = false;
             enqueue(*at);
         }
-        return left ? (period + 1) * cap_period_ns : no_time;
+        return parked.front() == nullptr ? no_time : (now / cap_period_ns + 1) * cap_period_ns;
     }
 
     void refresh_hint() noexcept {

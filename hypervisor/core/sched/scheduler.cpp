@@ -36,13 +36,6 @@ RunQueue& lock_queue(const Vcpu& vcpu) noexcept {
     }
 }
 
-void reschedule(CpuId cpu) {
-    if (cpu == arch::this_cpu_id())
-        arch::raise_softirq(arch::Softirq::schedule);
-    else
-        arch::send_reschedule(cpu);
-}
-
 std::uint32_t stopped_state(const Vcpu& vcpu) noexcept {
     if (is_runnable(vcpu)) return CERO_RUNSTATE_runnable;
     return vcpu.is_blocked() && !vcpu.is_down() ? CERO_RUNSTATE_blocked : CERO_RUNSTATE_offline;
@@ -156,7 +149,7 @@ void offer_waiting(RunQueue& queue, CpuId cpu) {
     for (Vcpu* at = queue.waiting.front(); at != nullptr && takers.empty(); at = queue.waiting.next(*at))
         takers = at->affinity & idle;
     queue.lock.unlock();
-    if (!takers.empty()) reschedule(takers.first());
+    if (!takers.empty()) arch::send_reschedule(takers.first());
 }
 
 /// Does what makes `to` the running vCPU. Queue lock held.
@@ -193,7 +186,7 @@ void schedule() {
     queue.account(from, now);
     std::uint64_t unpark_at = queue.unpark(now);
     const bool runnable = !from.is_idle && is_runnable(from);
-    const bool over_cap = runnable && from.domain->cap != 0 && from.sched.budget <= 0;
+    const bool over_cap = runnable && !queue.within_cap(from, now);
     const bool keep = runnable && !over_cap && from.affinity.contains(cpu);
     Vcpu& to = pick(queue, cpu, keep);
     from.sched.yielded = false;
@@ -207,8 +200,7 @@ void schedule() {
     if (keep) {
         queue.enqueue(from);
     } else if (over_cap) {
-        queue.parked.push_back(from);
-        from.sched.queued = from.sched.parked = true;
+        queue.park(from);
         unpark_at = (now / cap_period_ns + 1) * cap_period_ns;
     }
     if (!from.is_idle) change_runstate(from, stopped_state(from), Nanoseconds{now});
@@ -256,13 +248,17 @@ void wake(Vcpu& vcpu) {
             change_runstate(vcpu, CERO_RUNSTATE_runnable, Nanoseconds{now});
         if (queue->current->is_idle) raise_floor(*queue);
         queue->admit(vcpu, wake_bonus_ns);
-        queue->enqueue(vcpu);
-        kick = preempts(vcpu, *queue, now);
-        if (kick) // so that the next one to wake looks elsewhere
+        const bool may_run = queue->within_cap(vcpu, now);
+        if (may_run)
+            queue->enqueue(vcpu);
+        else
+            queue->park(vcpu);
+        kick = !may_run || preempts(vcpu, *queue, now); // its CPU arms the tick for the one that is parked
+        if (kick && may_run)                            // so that the next one to wake looks elsewhere
             idle_cpus.fetch_and(~CpuMask::of(cpu).raw(), Order::relaxed);
     }
     queue->lock.unlock();
-    if (kick) reschedule(cpu);
+    if (kick) arch::send_reschedule(cpu);
 }
 
 void unblock(Vcpu& vcpu) {
@@ -277,7 +273,7 @@ void stop(Vcpu& vcpu) {
     if (vcpu.sched.queued) queue.dequeue(vcpu);
     if (!running) change_runstate(vcpu, stopped_state(vcpu), arch::system_time());
     queue.lock.unlock();
-    if (running) reschedule(vcpu.last_cpu());
+    if (running) arch::send_reschedule(vcpu.last_cpu());
 }
 
 void yield() {
@@ -313,7 +309,7 @@ Status set_affinity(Vcpu& vcpu, CpuMask cpus) {
     if (misplaced && vcpu.sched.queued) queue.dequeue(vcpu);
     queue.lock.unlock();
     if (misplaced && running)
-        reschedule(cpu);
+        arch::send_reschedule(cpu);
     else if (misplaced)
         wake(vcpu);
     return {};
@@ -324,7 +320,7 @@ Status set_share(Domain& domain, std::uint16_t weight, std::uint16_t cap) {
     domain.weight = weight;
     domain.cap = cap;
     domain.for_each_vcpu([](Vcpu& vcpu) {
-        if (vcpu.is_running.load(Order::relaxed)) reschedule(vcpu.last_cpu());
+        if (vcpu.is_running.load(Order::relaxed)) arch::send_reschedule(vcpu.last_cpu());
     });
     return {};
 }

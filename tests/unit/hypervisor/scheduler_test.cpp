@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::uint64_t ms = 1'000'000;
 constexpr std::uint64_t never = ~0ull;
+constexpr std::uint64_t sched_period = 20 * ms; // of caps
 
 /// One simulated guest CPU: `burst` 0 = burns for ever, else runs that long and sleeps `pause`.
 struct Guest {
@@ -256,6 +257,39 @@ TEST_F(Scheduler, CapHoldsOnAnIdleMachine) {
     const Guest& capped = add(256, 0, 0, 25);
     simulate(4000 * ms);
     expect_share(capped, 0.25, 4000 * ms);
+}
+
+TEST_F(Scheduler, CapHoldsForWhoSleepsBeforeItsTick) {
+    const Guest& capped = add(256, 95'000, 10'000, 10); // asleep when its tick of 100 us comes
+    simulate(4000 * ms);
+    expect_share(capped, 0.10, 4000 * ms);
+    const Guest& burner = add(256);
+    simulate(100 * ms);
+    forget();
+    simulate(4000 * ms);
+    expect_share(capped, 0.10, 4000 * ms);
+    expect_share(burner, 0.90, 4000 * ms);
+}
+
+TEST_F(Scheduler, CapCarriesTheDebtOfALongStretch) {
+    const Guest& tiny = add(256, 0, 0, 1); // 0.2 ms per period
+    tiny.vcpu->sched.budget = -4'000'000;  // as after 4 ms that nobody could interrupt
+    tiny.vcpu->sched.period = host::state().now / sched_period;
+    simulate(400 * ms);
+    EXPECT_LE(tiny.ran, 1 * ms);
+    simulate(4000 * ms);
+    EXPECT_NEAR(static_cast<double>(tiny.ran), 40.0 * ms, 2.0 * ms);
+}
+
+TEST_F(Scheduler, SleepingForAnInstantForgivesNoDebt) {
+    const Guest& light = add(4, 4'900'000, 10'000); // each burst costs it 314 ms of virtual time
+    const Guest& burner = add(256);
+    simulate(500 * ms);
+    forget();
+    simulate(20'000 * ms);
+    EXPECT_LT(light.ran, 20'000 * ms * 2 / 100);
+    EXPECT_GT(light.ran, 20'000 * ms / 100);
+    EXPECT_EQ(light.ran + burner.ran, 20'000 * ms);
 }
 
 TEST_F(Scheduler, AffinityIsObeyed) {
