@@ -172,31 +172,52 @@ std::optional<std::vector<std::string>> StoreClient::list(std::string_view path,
     }
     if (reply.error() != Errno::too_big)
         return std::nullopt;
-    std::string generation; // too long for one message: read it in parts, again if it changes
-    std::size_t offset = 0;
-    for (;;) {
-        auto part = request(store::Op::directory_part,
-                            path_payload(path) + path_payload(std::to_string(offset)), transaction);
-        if (!part)
-            return std::nullopt;
-        std::string_view rest = *part;
-        const std::string_view now = rest.substr(0, rest.find('\0'));
-        rest.remove_prefix(now.size() + 1);
-        if (offset != 0 && now != generation) {
-            offset = 0;
-            names.clear();
-            continue;
-        }
-        generation = now;
-        while (!rest.empty()) {
-            const std::string_view name = rest.substr(0, rest.find('\0'));
-            if (name.empty())
-                return names;
-            names.emplace_back(name);
-            offset += name.size() + 1;
-            rest.remove_prefix(name.size() + 1);
+    if (transaction != 0)
+        return list_in_parts(path, transaction);
+    // Too long for one message. In a transaction it stands still, whoever writes there meanwhile.
+    const auto started = request(store::Op::transaction_start, std::string_view{"\0", 1});
+    if (!started)
+        return list_in_parts(path, 0);
+    const auto own = static_cast<std::uint32_t>(std::stoul(*started));
+    auto all = list_in_parts(path, own);
+    (void)request(store::Op::transaction_end, std::string_view{"F\0", 2}, own);
+    return all;
+}
+
+std::optional<std::vector<std::string>> StoreClient::list_in_parts(std::string_view path,
+                                                                   std::uint32_t transaction) {
+    constexpr int passes_max = 10;
+    for (int pass = 0; pass < passes_max; ++pass) {
+        std::vector<std::string> names;
+        std::string generation; // again from the start if it changes
+        for (std::size_t offset = 0;;) {
+            const auto part =
+                request(store::Op::directory_part,
+                        path_payload(path) + path_payload(std::to_string(offset)), transaction);
+            if (!part && offset == 0)
+                return std::nullopt;
+            if (!part)
+                break; // the list has become shorter
+            std::string_view rest = *part;
+            const std::string_view now = rest.substr(0, rest.find('\0'));
+            rest.remove_prefix(now.size() + 1);
+            if (offset != 0 && now != generation)
+                break;
+            generation = now;
+            while (!rest.empty()) {
+                const std::string_view name = rest.substr(0, rest.find('\0'));
+                if (name.empty())
+                    return names;
+                names.emplace_back(name);
+                offset += name.size() + 1;
+                rest.remove_prefix(name.size() + 1);
+            }
         }
     }
+    throw Error{
+        ExitCode::failed,
+        fmt::format("XenStore {}: what is below it changes faster than it can be listed", path),
+        "\"cero pause\" the domain that writes there, and try again."};
 }
 
 void StoreClient::write(std::string_view path, std::string_view value, std::uint32_t transaction) {

@@ -53,7 +53,7 @@ public:
 
     [[nodiscard]] std::optional<std::string> read(std::string_view path,
                                                   std::uint32_t transaction = 0);
-    /// std::nullopt when the node does not exist.
+    /// std::nullopt when the node does not exist. Ends even if somebody changes it all the time.
     [[nodiscard]] std::optional<std::vector<std::string>> list(std::string_view path,
                                                                std::uint32_t transaction = 0);
     /// The three that change something throw Error with the path and the cause.
@@ -77,6 +77,8 @@ public:
     [[nodiscard]] int fd() const noexcept { return link_->fd(); }
 
 private:
+    std::optional<std::vector<std::string>> list_in_parts(std::string_view path,
+                                                          std::uint32_t transaction);
     store::Message receive_message();
     bool receive_more(int timeout_ms);
     void await_more();
