@@ -42,6 +42,9 @@ public:
     /// Sends "@introduceDomain" or "@releaseDomain" to those who watch it.
     void announce(std::string_view special);
 
+    /// A domain has died: nothing that the next one with its number could inherit stays behind.
+    void forget_domain(DomainNumber domain);
+
     /// How many times a change was held against a watch since the last call: the measure of work.
     [[nodiscard]] std::size_t take_work() noexcept { return std::exchange(work_, 0); }
 

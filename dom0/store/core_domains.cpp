@@ -6,6 +6,16 @@
 
 namespace cero::store {
 
+void Core::forget_domain(DomainNumber domain) {
+    for (Connection* connection : connections_)
+        if (connection->caller.target == domain)
+            connection->caller.target = no_domain;
+    std::vector<Change> changes;
+    tree_.forget_domain(domain, changes);
+    if (on_change && !changes.empty())
+        on_change(changes);
+}
+
 Core::Reply Core::introduce(Request& request) {
     if (!request.connection.caller.is_privileged())
         return Errno::acces;

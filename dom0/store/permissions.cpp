@@ -4,6 +4,8 @@
 
 #include "base/number.hpp"
 
+#include <algorithm>
+
 namespace cero::store {
 
 Rights Permissions::rights_of(const Caller& caller) const noexcept {
@@ -13,6 +15,18 @@ Rights Permissions::rights_of(const Caller& caller) const noexcept {
         if (caller.is(entries_[i].domain))
             return entries_[i].rights;
     return entries_.front().rights;
+}
+
+bool Permissions::names(DomainNumber domain) const noexcept {
+    return std::any_of(entries_.begin(), entries_.end(),
+                       [&](const Permission& entry) { return entry.domain == domain; });
+}
+
+void Permissions::forget(DomainNumber domain, DomainNumber heir) {
+    const auto is_its = [&](const Permission& entry) { return entry.domain == domain; };
+    entries_.erase(std::remove_if(entries_.begin() + 1, entries_.end(), is_its), entries_.end());
+    if (owner() == domain)
+        set_owner(heir);
 }
 
 std::string Permissions::to_wire() const {

@@ -51,6 +51,10 @@ public:
     [[nodiscard]] Rights rights_of(const Caller& caller) const noexcept;
     [[nodiscard]] const std::vector<Permission>& entries() const noexcept { return entries_; }
 
+    [[nodiscard]] bool names(DomainNumber domain) const noexcept;
+    /// Afterwards no entry names `domain`; what it owned is `heir`'s.
+    void forget(DomainNumber domain, DomainNumber heir);
+
     /// "r0" per entry, each closed by a NUL.
     [[nodiscard]] std::string to_wire() const;
     /// std::nullopt for an empty list or a malformed entry.

@@ -86,11 +86,11 @@ void Server::open_journal() {
         log("the end of the journal was not written; nobody has seen its effects");
     const auto kernel = clients.find(0);
     connect_kernel(kernel == clients.end() ? nullptr : &kernel->second);
-    for (const auto& [number, saved] : clients)
-        restore(number, saved);
     core_.on_change = [this](const std::vector<Change>& changes) {
         journal_.note(core_.tree(), changes);
     };
+    for (const auto& [number, saved] : clients)
+        restore(number, saved);
     save();
     if (clients.empty())
         return;
@@ -190,7 +190,7 @@ Status Server::introduce(DomainNumber number, std::uint64_t frame, std::uint32_t
     if (const Status connected = connect(*slot, frame, port, nullptr); !connected) {
         log("domain {}: cannot connect its XenStore ring: {}", number,
             errno_text(static_cast<int>(connected.error())));
-        (void)release(number);
+        drop(number); // it may live: its nodes stay its own
         return connected.error();
     }
     more_to_pump_ = true;
@@ -224,15 +224,20 @@ void Server::disconnect(Domain& domain) {
     domain.page.reset();
 }
 
-Status Server::release(DomainNumber number) {
+void Server::drop(DomainNumber number) {
     const auto at = domains_.find(number);
-    if (at == domains_.end() || number == 0)
-        return Errno::noent;
     core_.remove(at->second->connection);
     disconnect(*at->second);
     domains_.erase(at);
     if (has_journal_)
         journal_.note_release(number);
+}
+
+Status Server::release(DomainNumber number) {
+    if (!domains_.contains(number) || number == 0)
+        return Errno::noent;
+    drop(number);
+    core_.forget_domain(number);
     return {};
 }
 

@@ -68,6 +68,7 @@ private:
     Status connect(Domain& domain, std::uint64_t frame, std::uint32_t port,
                    const SavedClient* saved);
     void disconnect(Domain& domain);
+    void drop(DomainNumber number);
     void open_journal();
     void restore(DomainNumber number, const SavedClient& saved);
     void save();

@@ -225,6 +225,24 @@ Status Tree::set_permissions(const Caller& caller, std::string_view path,
     return {};
 }
 
+void Tree::forget_domain(DomainNumber domain, std::vector<Change>& changes) {
+    std::vector<std::string> paths; // parents first: an heir has been found when its child is seen
+    walk(*root_, "/", [&](const std::string& path, const Node& node) {
+        if (node.permissions.names(domain))
+            paths.push_back(path);
+    });
+    for (const std::string& path : paths) {
+        const DomainNumber heir =
+            path == "/" ? DomainNumber{0} : find(parent_path(path))->permissions.owner();
+        Node* node = find_owned(path);
+        count(node->permissions.owner(), -1);
+        node->permissions.forget(domain, heir);
+        count(node->permissions.owner(), 1);
+        node->generation = ++generation_;
+        changes.push_back({path, nullptr, node->permissions});
+    }
+}
+
 void walk(const Node& node, const std::string& path,
           const std::function<void(const std::string&, const Node&)>& visit) {
     visit(path, node);

@@ -60,6 +60,10 @@ public:
                            const Permissions& permissions, const TreeLimits& limits,
                            std::vector<Change>& changes);
 
+    /// For a domain that is no more, whose number will be another's: nobody has given it any right,
+    /// and each of its nodes belongs to the owner of the node above.
+    void forget_domain(DomainNumber domain, std::vector<Change>& changes);
+
     [[nodiscard]] std::size_t nodes_of(DomainNumber domain) const noexcept;
     [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
     [[nodiscard]] const Node& root() const noexcept { return *root_; }

@@ -145,6 +145,29 @@ TEST_F(CoreTest, DomainsComeAndGo) {
     EXPECT_EQ(control.ask(Op::release, "5\0"s), "!ENOENT");
 }
 
+TEST_F(CoreTest, ANumberThatIsUsedAgainBringsNothingBack) {
+    ASSERT_EQ(control.ask(Op::mkdir, "/local/domain/6/for7\0"s), ok);
+    ASSERT_EQ(control.ask(Op::set_perms, "/local/domain/6/for7\0n6\0b7\0"s), ok);
+    Client stub{core, 8};
+    {
+        Client dead{core, 7};
+        ASSERT_EQ(dead.ask(Op::write, "/local/domain/6/for7/x\0v"s), ok);
+        stub.connection.caller.target = 7;
+        EXPECT_EQ(stub.ask(Op::read, "/local/domain/6/for7/x\0"s), "v");
+    }
+    std::size_t changes = 0;
+    core.on_change = [&](const std::vector<Change>& all) { changes += all.size(); };
+    core.forget_domain(7);
+    EXPECT_EQ(changes, 2u);
+    Client next{core, 7};
+    EXPECT_EQ(next.ask(Op::read, "/local/domain/6/for7/x\0"s), "!EACCES");
+    EXPECT_EQ(next.ask(Op::write, "/local/domain/6/for7/y\0v"s), "!EACCES");
+    EXPECT_EQ(stub.ask(Op::read, "/local/domain/6/for7/x\0"s), "!EACCES");
+    EXPECT_EQ(core.tree().nodes_of(7), 0u);
+    EXPECT_EQ(control.ask(Op::get_perms, "/local/domain/6/for7/x\0"s), "n6\0"s);
+    EXPECT_EQ(control.ask(Op::control, "check\0"s), "consistent\n\0"s);
+}
+
 TEST_F(CoreTest, DirectoryPartCoversALargeDirectory) {
     for (int i = 0; i < 900; ++i)
         (void)control.ask(Op::write, "/big/node-" + std::to_string(i) + "\0"s);

@@ -81,6 +81,30 @@ TEST_F(JournalTest, RandomChangesAreReadBack) {
     }
 }
 
+TEST_F(JournalTest, WhatADeadDomainLeftIsReadBackAsItsHeirs) {
+    Tree tree;
+    Journal journal{path};
+    EXPECT_TRUE(journal.load(tree).empty());
+    std::vector<Change> changes;
+    ASSERT_TRUE(tree.make(Caller{}, "/local/domain/5", {}, changes));
+    ASSERT_TRUE(tree.set_permissions(Caller{}, "/local/domain/5",
+                                     Permissions{{{Rights{}, 5}, {Rights{true, true}, 7}}}, {},
+                                     changes));
+    ASSERT_TRUE(tree.write(Caller{7, no_domain}, "/local/domain/5/a/b", "v", {}, changes));
+    journal.note(tree, changes);
+    journal.flush(tree);
+    changes.clear();
+    tree.forget_domain(7, changes);
+    journal.note(tree, changes);
+    journal.flush(tree);
+    Tree again;
+    Journal reader{path};
+    (void)reader.load(again);
+    EXPECT_EQ(contents(again), contents(tree));
+    EXPECT_EQ(again.nodes_of(7), 0u);
+    EXPECT_EQ(again.nodes_of(5), 3u);
+}
+
 TEST_F(JournalTest, ClientsAreReadBackAndForgotten) {
     Tree tree;
     {

@@ -136,6 +136,42 @@ TEST_F(TreeTest, TransactionConflictsOnAbsence) {
     EXPECT_EQ(transaction.commit(tree, limits, changes).error(), Errno::again);
 }
 
+TEST_F(TreeTest, ADeadDomainLeavesNoRightsAndItsNodesToThoseAbove) {
+    give_home(); // 5's
+    const Caller dead{7, no_domain};
+    const auto give = [&](const Caller& owner, const char* path,
+                          std::initializer_list<std::string_view> texts) {
+        ASSERT_TRUE(tree.set_permissions(owner, path, perms(texts), limits, changes));
+    };
+    ASSERT_TRUE(tree.make(guest, "/local/domain/5/shared", limits, changes));
+    give(guest, "/local/domain/5/shared", {"n5", "b7", "r8"});
+    ASSERT_TRUE(tree.write(dead, "/local/domain/5/shared/a/b", "v", limits, changes));
+    ASSERT_TRUE(tree.write(control, "/tool/x", "v", limits, changes));
+    give(control, "/tool/x", {"w0", "r7", "n7"});
+    ASSERT_TRUE(tree.make(control, "/local/domain/7", limits, changes));
+    give(control, "/local/domain/7", {"r7"});
+    ASSERT_TRUE(tree.write(dead, "/local/domain/7/data", "v", limits, changes));
+    EXPECT_EQ(tree.nodes_of(7), 4u);
+    Transaction open{tree};
+    ASSERT_TRUE(open.read(control, "/local/domain/7/data"));
+    changes.clear();
+
+    tree.forget_domain(7, changes);
+    EXPECT_EQ(changes.size(), 6u);
+    EXPECT_EQ(tree.nodes_of(7), 0u);
+    EXPECT_EQ(tree.nodes_of(5), 4u);
+    EXPECT_EQ(tree.find("/local/domain/5/shared")->permissions, perms({"n5", "r8"}));
+    EXPECT_EQ(tree.find("/local/domain/5/shared/a/b")->permissions.owner(), 5);
+    EXPECT_EQ(tree.find("/local/domain/5/shared/a/b")->value, "v");
+    EXPECT_EQ(tree.find("/tool/x")->permissions, perms({"w0"}));
+    EXPECT_EQ(tree.find("/local/domain/7")->permissions, perms({"r0"}));
+    EXPECT_EQ(tree.find("/local/domain/7/data")->permissions.owner(), 0);
+    EXPECT_EQ(open.commit(tree, limits, changes).error(), Errno::again);
+    changes.clear();
+    tree.forget_domain(7, changes);
+    EXPECT_TRUE(changes.empty());
+}
+
 /// The simplest thing that could be the store: a map from path to value, all of it dom0's.
 using Model = std::map<std::string, std::string>;
 
