@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <thread>
@@ -165,7 +166,7 @@ TEST_F(DomainEndsTest, ADomainHasANameAsLongAsItIsThere) {
 
 TEST_F(DomainEndsTest, ACrashLoopLeavesFewCoresAndIsStopped) {
     config.on_crash = config::Action::coredump_restart;
-    config.core_directory = testing::TempDir() + "/cero-ends-cores";
+    config.core_directory = fmt::format("{}/cero-ends-cores-{}", testing::TempDir(), ::getpid());
     std::filesystem::remove_all(config.core_directory);
     const auto cores = [&] {
         std::set<std::string> names;

@@ -14,8 +14,10 @@
 
 #include <elf.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 
 namespace cero::toolstack {
 namespace {
@@ -346,7 +348,8 @@ TEST(CoreDirectory, LosesWhatWasLeftHalfWritten) {
 }
 
 TEST(CoreDirectory, KeepsTheNewestOfEachName) {
-    const std::string directory = testing::TempDir() + "/many-cores";
+    const std::string directory = fmt::format("{}/many-cores-{}", testing::TempDir(), ::getpid());
+    std::filesystem::remove_all(directory);
     make_directories(directory);
     const char* const others[] = {"20200101-000000-web-2.1.core", "20200101-000000-web.core",
                                   "20200101-000000-web.x.core",   "web.1.core",
@@ -369,6 +372,7 @@ TEST(CoreDirectory, KeepsTheNewestOfEachName) {
     EXPECT_EQ(remove_old_cores(directory, "web", 1).size(), 4u);
     EXPECT_TRUE(read_file(directory + "/20261121-140000-web.10.core"));
     EXPECT_TRUE(remove_old_cores(directory + "/none", "web", 0).empty());
+    std::filesystem::remove_all(directory);
 }
 
 TEST(CoreRoom, MemoryIsNotUsedUp) {
