@@ -17,10 +17,12 @@ void vcpu_init(Vcpu& vcpu) noexcept;
 /// caller goes on (in the exit loop) with another `current`. Either may be the idle vCPU.
 void context_switch(Vcpu& from, Vcpu& to) noexcept;
 
-/// Checks and installs the register part of a context: user_regs, traps, callbacks, segment bases,
+/// Whether a context may be installed, as far as its registers tell.
+[[nodiscard]] bool is_acceptable(const Vcpu& vcpu, const cero_vcpu_guest_context& context) noexcept;
+/// Installs the register part of an acceptable context: user_regs, traps, callbacks, segment bases,
 /// kernel stack, debug registers, FPU. Page-table roots, GDT and LDT (references!) are the
-/// caller's: see set_roots, set_gdt. Errno::inval leaves the vCPU as it was.
-[[nodiscard]] Status set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& context) noexcept;
+/// caller's: see set_roots, set_gdt.
+void set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& context) noexcept;
 void get_guest_context(const Vcpu& vcpu, cero_vcpu_guest_context& context) noexcept;
 
 /// Registers of a new domain's first vCPU at its entry (pv-abi-facts A.6).

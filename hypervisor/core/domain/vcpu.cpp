@@ -120,13 +120,14 @@ Status install_context(Vcpu& current, Vcpu& target, const cero_vcpu_guest_contex
     Domain& domain = *target.domain;
     const MachineFrame kernel{context.ctrlreg[3] >> page_shift};
     const MachineFrame user = context.ctrlreg[1] == 0 ? invalid_frame : MachineFrame{context.ctrlreg[1] >> page_shift};
-    TRY(set_vcpu_roots(current, target, kernel, user)); // may be preempted: nothing else done yet
+    if (!arch::is_acceptable(target, context)) return Errno::inval;
     TRY(take_gdt(domain, context));
-    if (const Status set = arch::set_guest_context(target, context); !set) {
+    if (const Status set = set_vcpu_roots(current, target, kernel, user); !set) { // perhaps preempted
         for (std::uint64_t n = 0; n < gdt_pages(context.gdt_ents); ++n)
             put_descriptor_frame(MachineFrame{context.gdt_frames[n]});
         return set.error();
     }
+    arch::set_guest_context(target, context);
     drop_gdt(target);
     drop_ldt(target);
     target.arch.gdt_entries = static_cast<std::uint32_t>(context.gdt_ents);

@@ -184,12 +184,12 @@ void vcpu_init(Vcpu& vcpu) noexcept {
 void context_switch(Vcpu&, Vcpu& to) noexcept {
     this_cpu().current = &to;
 }
-Status set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& context) noexcept {
-    if (state().refuse_context)
-        return Errno::inval;
+bool is_acceptable(const Vcpu&, const cero_vcpu_guest_context&) noexcept {
+    return !state().refuse_context;
+}
+void set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& context) noexcept {
     vcpu.arch.regs.rip = context.user_regs.rip;
     vcpu.arch.regs.rsp = context.user_regs.rsp;
-    return {};
 }
 void get_guest_context(const Vcpu& vcpu, cero_vcpu_guest_context& context) noexcept {
     context = {};

@@ -34,7 +34,7 @@ struct State {
     unsigned preempt_calls{};
     /// Copies that touch these addresses fault.
     std::uint64_t fault_from{}, fault_to{};
-    /// set_guest_context() fails.
+    /// is_acceptable() says no.
     bool refuse_context{};
     std::map<std::string, std::string, std::less<>> options;
     std::vector<arch::BootModule> modules;

@@ -337,6 +337,40 @@ TEST_F(Domains, RegisteredVcpuInfoTakesOver) {
     EXPECT_EQ(control(CERO_DOMCTL_destroydomain, id), 0);
 }
 
+TEST_F(Domains, RefusedContextLeavesTheTables) {
+    const std::uint16_t id = create(1);
+    ASSERT_EQ(make_vcpus(id, 1), 0);
+    {
+        const DomainRef domain = find_domain(DomainId{id});
+        domain->memory.max_pages.store(8, Order::relaxed);
+        const Vcpu& vcpu = *domain->vcpus[0];
+        const MachineFrame first = *allocate_frame(*domain), second = *allocate_frame(*domain);
+        auto context = std::make_unique<cero_vcpu_guest_context>();
+        const auto set = [&](MachineFrame root) {
+            context->ctrlreg[3] = root.raw() << page_shift;
+            auto op = std::make_unique<cero_domctl>();
+            op->cmd = CERO_DOMCTL_setvcpucontext;
+            op->domain = id;
+            op->u.vcpucontext.ctxt = reinterpret_cast<std::uint64_t>(context.get());
+            return control(*op);
+        };
+        ASSERT_EQ(set(first), 0);
+        host::state().refuse_context = true;
+        EXPECT_EQ(set(second), -CERO_EINVAL);
+        host::state().refuse_context = false;
+        EXPECT_EQ(vcpu.kernel_root, first);
+        context->gdt_ents = 513;
+        context->gdt_frames[0] = second.raw();
+        context->gdt_frames[1] = first.raw(); // a page table
+        EXPECT_LT(set(second), 0);
+        EXPECT_EQ(vcpu.kernel_root, first);
+        context->gdt_ents = 0;
+        EXPECT_EQ(set(second), 0);
+        EXPECT_EQ(vcpu.kernel_root, second);
+    }
+    EXPECT_EQ(control(CERO_DOMCTL_destroydomain, id), 0);
+}
+
 TEST_F(Domains, WatchdogEndsADomainThatForgetsIt) {
     const std::uint16_t id = create(1);
     ASSERT_EQ(make_vcpus(id, 1), 0);

@@ -17,21 +17,6 @@ namespace {
 constexpr std::uint64_t kept_flags = rflags::cf | rflags::pf | rflags::af | rflags::zf | rflags::sf | rflags::tf |
                                      rflags::df | rflags::of | rflags::nt | rflags::rf | rflags::ac | rflags::id;
 
-bool is_acceptable(const ArchVcpu& vcpu, const cero_vcpu_guest_context& c) noexcept {
-    if ((c.flags & CERO_VGCF_in_kernel) == 0 && c.ctrlreg[1] == 0) return false; // no tables to run on
-    const std::uint64_t addresses[] = {
-        c.user_regs.rip, c.event_callback_eip, c.failsafe_callback_eip, c.syscall_callback_eip,
-        c.fs_base,       c.gs_base_kernel,     c.gs_base_user,
-    };
-    for (const std::uint64_t address : addresses)
-        if (!is_canonical(address)) return false;
-    for (const cero_trap_info& trap : c.trap_ctxt)
-        if (!is_canonical(trap.address)) return false;
-    for (unsigned n = 0; n < 8; ++n)
-        if (n != 4 && n != 5 && c.debugreg[n] != 0 && !debug_value_is_valid(vcpu, n, c.debugreg[n])) return false;
-    return true;
-}
-
 void set_registers(GuestRegs& regs, const cero_cpu_user_regs& u) noexcept {
     regs = {u.r15, u.r14, u.r13, u.r12, u.rbp, u.rbx, u.r11, u.r10, u.r9, u.r8,  u.rax,
             u.rcx, u.rdx, u.rsi, u.rdi, 0,     0,     u.rip, 0,     0,    u.rsp, 0};
@@ -69,9 +54,23 @@ void vcpu_init(Vcpu& vcpu) noexcept {
     arch.xcr0 = features.xcr0;
 }
 
-Status set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& c) noexcept {
+bool is_acceptable(const Vcpu& vcpu, const cero_vcpu_guest_context& c) noexcept {
+    if ((c.flags & CERO_VGCF_in_kernel) == 0 && c.ctrlreg[1] == 0) return false; // no tables to run on
+    const std::uint64_t addresses[] = {
+        c.user_regs.rip, c.event_callback_eip, c.failsafe_callback_eip, c.syscall_callback_eip,
+        c.fs_base,       c.gs_base_kernel,     c.gs_base_user,
+    };
+    for (const std::uint64_t address : addresses)
+        if (!is_canonical(address)) return false;
+    for (const cero_trap_info& trap : c.trap_ctxt)
+        if (!is_canonical(trap.address)) return false;
+    for (unsigned n = 0; n < 8; ++n)
+        if (n != 4 && n != 5 && c.debugreg[n] != 0 && !debug_value_is_valid(vcpu.arch, n, c.debugreg[n])) return false;
+    return true;
+}
+
+void set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& c) noexcept {
     ArchVcpu& arch = vcpu.arch;
-    if (!is_acceptable(arch, c)) return Errno::inval;
     set_registers(arch.regs, c.user_regs);
     arch.ds = c.user_regs.ds;
     arch.es = c.user_regs.es;
@@ -97,7 +96,6 @@ Status set_guest_context(Vcpu& vcpu, const cero_vcpu_guest_context& c) noexcept 
     else
         fpu_reset(arch);
     arch.xcr0 = features.xcr0;
-    return {};
 }
 
 void get_guest_context(const Vcpu& vcpu, cero_vcpu_guest_context& c) noexcept {
