@@ -64,10 +64,9 @@ Status new_kernel_root(PageContext& context, MachineFrame root) noexcept {
     return {};
 }
 
-Status new_user_root(PageContext& context, MachineFrame root) noexcept {
-    Vcpu& vcpu = context.current;
+/// `next` may be invalid_frame: user mode has no tables then.
+Status new_user_root(PageContext& context, Vcpu& vcpu, MachineFrame next) noexcept {
     const MachineFrame old = vcpu.user_root;
-    const MachineFrame next = root.raw() == 0 ? invalid_frame : root;
     if (next == old) return {};
     if (next != invalid_frame) TRY(page_type_get(context, next, FrameType::l4));
     vcpu.user_root = next;
@@ -144,7 +143,8 @@ constexpr bool is_about_vcpus(std::uint32_t command) noexcept {
         return pin(context, frame, static_cast<FrameType>(operation.cmd - CERO_MMUEXT_PIN_L1_TABLE + 1));
     case CERO_MMUEXT_UNPIN_TABLE: return unpin(context, frame);
     case CERO_MMUEXT_NEW_BASEPTR: return new_kernel_root(context, frame);
-    case CERO_MMUEXT_NEW_USER_BASEPTR: return new_user_root(context, frame);
+    case CERO_MMUEXT_NEW_USER_BASEPTR:
+        return new_user_root(context, context.current, frame.raw() == 0 ? invalid_frame : frame);
     case CERO_MMUEXT_SET_LDT: return set_ldt(context.current, operation.arg1.linear_addr, operation.arg2.nr_ents);
     case CERO_MMUEXT_FLUSH_CACHE:
     case CERO_MMUEXT_FLUSH_CACHE_GLOBAL:
@@ -215,13 +215,7 @@ Status set_vcpu_roots(Vcpu& current, Vcpu& target, MachineFrame kernel, MachineF
         if (old != invalid_frame) page_type_put(context, old);
     }
     TRY(finish_page_work(current));
-    if (user == target.user_root) return {};
-    if (user != invalid_frame) TRY(page_type_get(context, user, FrameType::l4));
-    const MachineFrame old = target.user_root;
-    target.user_root = user;
-    target.arch.user_cr3 = user == invalid_frame ? 0 : to_phys(user).raw();
-    if (old != invalid_frame) page_type_put(context, old);
-    return {};
+    return new_user_root(context, target, user);
 }
 
 Status drop_vcpu_roots(Vcpu& current, Vcpu& target) noexcept {

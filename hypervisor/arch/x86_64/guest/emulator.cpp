@@ -234,7 +234,7 @@ void handle_general_protection(Vcpu& vcpu) noexcept {
 // ud2, "xen", cpuid: seven bytes, compared as a word.
 constexpr unsigned forced_cpuid_length = 7;
 
-[[gnu::noinline]] bool is_forced_cpuid(Vcpu& vcpu) noexcept {
+bool is_forced_cpuid(Vcpu& vcpu) noexcept {
     constexpr std::uint64_t expected = 0xa20f'6e65'780b'0f, mask = ~0ull >> 8;
     const std::uint64_t at = vcpu.arch.regs.rip; // where the guest has just executed: not the hypervisor's
     std::uint64_t bytes = 0;

@@ -43,6 +43,11 @@ void crash_in_iret(Vcpu& vcpu, const char* why) noexcept {
     vcpu.domain->crash("iret to %#lx, stack %#lx: %s", vcpu.arch.regs.rip, vcpu.arch.regs.rsp, why);
 }
 
+/// By itself: what other exceptions pay for is short without its calls.
+[[gnu::noinline]] bool undefined_instruction(Vcpu& vcpu) noexcept {
+    return !is_forced_cpuid(vcpu) && enter_handler(vcpu, v_ud, false, 0);
+}
+
 /// A system call of guest user mode; without a callback the instruction is not known.
 void enter_system_call(Vcpu& vcpu, const Callback& callback) noexcept {
     if (callback.address == 0) [[unlikely]] {
@@ -174,7 +179,7 @@ bool exception_from_guest(Vcpu& vcpu) noexcept {
     GuestRegs& regs = vcpu.arch.regs;
     const unsigned vector = regs.entry_vector;
     if (vector == v_gp || vector == v_nm || vector == v_int80) return false;
-    if (vector == v_ud && is_forced_cpuid(vcpu)) return false;
+    if (vector == v_ud) return undefined_instruction(vcpu);
     return enter_handler(vcpu, vector, (vectors_with_code >> vector & 1) != 0, regs.error_code);
 }
 
