@@ -48,6 +48,9 @@ Stack& stack() noexcept {
 constexpr std::size_t input_limit =
     2048; ///< pages of packets per interface that wait for the thread
 
+/// Then others may have the stack's lock.
+constexpr unsigned packets_per_turn = 128;
+
 /// lwIP's buffer over one fragment of a received packet.
 struct ReceivedPbuf {
     pbuf_custom custom;
@@ -317,18 +320,21 @@ void Interface::input(PacketBuffer& packet) noexcept {
         pbuf_free(p);
 }
 
-void Interface::process() noexcept {
-    for (;;) {
+bool Interface::process() noexcept {
+    for (unsigned i = 0; i < packets_per_turn; ++i) {
         PacketBuffer* packet = nullptr;
         {
             SpinGuard guard{lock_};
             packet = incoming_.pop_front();
             if (packet == nullptr)
-                return;
+                return false;
             incoming_pages_ -= packet->pages();
         }
         input(*packet);
+        if (should_give_way())
+            break;
     }
+    return true;
 }
 
 Interface* find_interface(std::string_view name) noexcept {
@@ -389,18 +395,24 @@ const char* name_of(const netif& interface) noexcept {
 namespace {
 
 void run_for_ever(void*) {
+    ration_this_thread();
     for (;;) {
         Nanoseconds deadline = WaitQueue::no_deadline;
+        bool has_more = false;
         {
             StackGuard guard;
             stack().input_waits = false;
             for (Interface& interface : stack().interfaces)
-                interface.process();
+                has_more |= interface.process();
             sys_check_timeouts();
             const u32_t wait_ms = sys_timeouts_sleeptime();
             if (wait_ms != SYS_TIMEOUTS_SLEEPTIME_INFINITE)
                 deadline = monotonic_ns() + wait_ms * ns_per_ms;
             stack().thread_deadline = deadline;
+        }
+        if (has_more) {
+            give_way();
+            continue;
         }
         (void)stack().thread_queue.wait_until(deadline, [] { return stack().input_waits; });
     }

@@ -36,7 +36,8 @@ public:
     void receive(drivers::PacketList& packets) noexcept override;
     void link_changed(bool up) noexcept override;
     /// Net thread, stack held: what arrived goes to packet sockets and into the stack.
-    void process() noexcept;
+    /// Gives the stack some of the packets that wait; true if more do.
+    bool process() noexcept;
     /// Stack held: sends what was queued.
     void flush() noexcept;
     void queue(drivers::PacketBuffer& packet) noexcept { outgoing_.push_back(packet); }

@@ -102,6 +102,12 @@ Timer slice_timer{end_of_slice, nullptr};
 /// Charges the time since the switch; a thread that used its slice up sinks to the batch level.
 void charge_slice(Thread& thread, Nanoseconds now) noexcept {
     const Nanoseconds used = now - queue.slice_start;
+    if (thread.is_rationed) {
+        if (thread.credit.is_spent(used))
+            thread.level = RunLevel::batch;
+        thread.credit.stopped(now, used);
+        return;
+    }
     if (thread.level == RunLevel::kernel)
         return;
     if (used < thread.slice_left) {
@@ -237,7 +243,10 @@ void make_runnable(Thread& thread) noexcept {
     if (thread.state != ThreadState::dead) {
         thread.state = ThreadState::runnable;
         if (!thread.on_queue && &thread != queue.current) {
-            if (thread.level == RunLevel::batch) {
+            if (thread.is_rationed) {
+                if (thread.level == RunLevel::batch && thread.credit.may_rise(monotonic_ns()))
+                    thread.level = RunLevel::kernel;
+            } else if (thread.level == RunLevel::batch) {
                 thread.level = RunLevel::interactive; // it slept by itself
                 thread.slice_left = time_slice;
             }
@@ -267,11 +276,13 @@ void schedule() noexcept {
         }
         charge_slice(*previous, monotonic_ns());
         enqueue(*previous, false);
-    } else if (previous->level == RunLevel::interactive && queue.queued != 0) {
+    } else if (previous->is_rationed ||
+               (previous->level == RunLevel::interactive && queue.queued != 0)) {
         charge_slice(*previous, monotonic_ns());
     }
     Thread* next = dequeue();
     if (next == previous) {
+        queue.slice_start = monotonic_ns(); // it was charged
         queue.lock.unlock();
         return;
     }
@@ -280,13 +291,13 @@ void schedule() noexcept {
     next->switched_in = now;
     queue.current = next;
     ++queue.switches;
-    if (queue.queued != 0 && next->level != RunLevel::kernel) {
-        queue.slice_start = monotonic_ns();
+    queue.slice_start = monotonic_ns();
+    if (next->is_rationed)
+        next->credit.started(queue.slice_start);
+    if (queue.queued != 0 && next->level != RunLevel::kernel)
         slice_timer.arm(queue.slice_start + next->slice_left);
-    } else {
+    else
         slice_timer.cancel();
-        queue.slice_start = monotonic_ns();
-    }
     if (previous->state == ThreadState::dead)
         queue.dead = previous;
     switch_user_context(*previous, *next);
@@ -306,6 +317,31 @@ void exit_thread() noexcept {
 }
 
 void yield() noexcept {
+    schedule();
+}
+
+void ration_this_thread() noexcept {
+    EventGuard guard;
+    current()->is_rationed = true;
+    current()->credit.started(monotonic_ns());
+}
+
+bool should_give_way() noexcept {
+    if (queue.resched)
+        return true;
+    if (queue.queued == 0)
+        return false;
+    // The hypervisor learns of timers on the way out of the kernel: it may not know of this one.
+    const Nanoseconds now = monotonic_ns();
+    const Thread& self = *queue.current;
+    return (slice_timer.armed() && slice_timer.deadline() <= now) ||
+           (self.level == RunLevel::kernel && self.credit.is_spent(now - queue.slice_start));
+}
+
+void give_way() noexcept {
+    EventGuard guard;
+    if (timer_needs_programming())
+        program_timer();
     schedule();
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "arch/x86_64/trap_frame.hpp"
+#include "sched/run_credit.hpp"
 
 #include <kernel/process_api.hpp>
 #include <kernel/sync.hpp>
@@ -75,6 +76,8 @@ struct Thread {
     RunLevel level{RunLevel::kernel};
     bool on_queue{};
     bool timed_out{};
+    bool is_rationed{}; ///< a kernel thread that sinks when its credit is spent
+    RunCredit credit;   ///< of a rationed thread
     cero::ListLink run_link{};
     Nanoseconds slice_left{};
     std::uint64_t switched_in{}; ///< TSC when it last got the CPU or crossed between modes

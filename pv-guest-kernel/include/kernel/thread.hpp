@@ -20,6 +20,12 @@ Result<Thread*> spawn_kernel_thread(const char* name, void (*entry)(void*),
 
 /// Lets others run.
 void yield() noexcept;
+/// For a kernel thread whose work others make: from now on it runs before programs as long as its
+/// credit lasts (RunCredit), then beside them. It asks between two pieces of work whether to give
+/// the CPU up, and does so with no lock held.
+void ration_this_thread() noexcept;
+[[nodiscard]] bool should_give_way() noexcept;
+void give_way() noexcept;
 /// Sleeps, not interruptible / interruptible (Errno::restart).
 void sleep_ns(Nanoseconds duration) noexcept;
 [[nodiscard]] Status sleep_until_interruptible(Nanoseconds deadline) noexcept;
