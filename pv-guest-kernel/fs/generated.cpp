@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Generated file systems: inodes made of (table row, key) pairs on each lookup.
 #include "generated.hpp"
+#include <kernel/process_api.hpp>
 #include <kernel/time.hpp>
 
 #include <new>
@@ -144,6 +145,9 @@ Result<std::size_t> FileOperations::read(File& file, IoBuffer& buffer,
     }
     if (contents.text.failed())
         return Errno::nomem;
+    // Opened while the process lived: programs take an empty file for one that has all its fields.
+    if (contents.text.size() == 0 && inode.key().pid != 0 && !process_info(inode.key().pid))
+        return Errno::srch;
     if (offset >= contents.text.size())
         return std::size_t{0};
     return buffer.put(contents.text.data() + offset, contents.text.size() - offset);

@@ -99,6 +99,34 @@ bool spawn_runs_programs() {
     return true;
 }
 
+bool files_of_a_process_that_went() {
+    int hold[2];
+    CHECK(pipe(hold) == 0);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        char byte;
+        close(hold[1]);
+        _exit(static_cast<int>(read(hold[0], &byte, 1)));
+    }
+    int fds[3];
+    const char* const names[] = {"stat", "status", "statm"};
+    for (int i = 0; i < 3; ++i) {
+        char name[64];
+        std::snprintf(name, sizeof name, "/proc/%d/%s", pid, names[i]);
+        fds[i] = open(name, O_RDONLY);
+        CHECK(fds[i] >= 0);
+    }
+    char text[512];
+    CHECK(read(fds[0], text, sizeof text) > 20);
+    CHECK(close(hold[0]) == 0 && close(hold[1]) == 0 && wait_status(pid) == 0);
+    for (const int fd : fds) {
+        CHECK(lseek(fd, 0, SEEK_SET) == 0);
+        CHECK(read(fd, text, sizeof text) == -1 && errno == ESRCH);
+        CHECK(close(fd) == 0);
+    }
+    return true;
+}
+
 bool memory_mappings() {
     constexpr std::size_t size = 64 * 4096;
     auto* p = static_cast<unsigned char*>(
@@ -479,6 +507,7 @@ constexpr Case cases[] = {
     {"fork copies on write", fork_copies_on_write},
     {"many children", many_children},
     {"spawn runs programs", spawn_runs_programs},
+    {"files of a process that went", files_of_a_process_that_went},
     {"memory mappings", memory_mappings},
     {"file mappings", file_mappings},
     {"faults become signals", faults_become_signals},

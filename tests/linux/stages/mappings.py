@@ -7,8 +7,8 @@ from machine import check
 
 TITLE = "hundreds of processes with thousands of mappings, fork storms"
 ORDER = 70
-MEMORY = 4096
-SETTINGS = ("memory=2048", "maxmem=2048")
+MEMORY = 5120
+SETTINGS = ("memory=3072", "maxmem=3072")  # all children at once, with copies of all they may write: 2.1 GiB
 
 
 def run(linux, short):
